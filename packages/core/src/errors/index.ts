@@ -1,0 +1,20 @@
+export type { ArgumentErrorInit, Damage, UpdateStepErrorInit, WorkerLostErrorInit } from "./errors.js";
+export {
+  ArgumentError,
+  ClosedRuntimeError,
+  DisposedVariableError,
+  DtypeError,
+  DuplicateVariableError,
+  IndexError,
+  NoGradientsError,
+  OptionError,
+  QueueFullError,
+  ShapeError,
+  ShardgradError,
+  SplitVariableError,
+  StateError,
+  UnknownVariableError,
+  UpdateStepError,
+  WorkerLostError,
+} from "./errors.js";
+export { formatPythonFloat, formatReceived } from "./format.js";

@@ -1,0 +1,91 @@
+import { EventEmitter } from "eventemitter3";
+import { type EventName, hasSubscribers, publish } from "./channels.js";
+
+type Listener = (payload: never) => unknown;
+
+/**
+ * The event bus of an optimizer or a runtime. Listeners cannot hurt training: one that throws, or returns a
+ * promise that rejects, is reported through the `error` event (or as a process warning when nobody listens),
+ * the other listeners run and the step goes on.
+ */
+export class SafeEmitter<Events extends { [name in EventName]?: unknown }> {
+  readonly #emitter = new EventEmitter<EventName>();
+  /** The guard around each listener, so that `off` finds it again. */
+  readonly #guards = new WeakMap<Listener, (payload: unknown) => void>();
+
+  on<Name extends keyof Events & EventName>(event: Name, listener: (payload: Events[Name]) => unknown): this {
+    this.#emitter.on(event, this.#guarded(listener));
+    return this;
+  }
+
+  once<Name extends keyof Events & EventName>(
+    event: Name,
+    listener: (payload: Events[Name]) => unknown,
+  ): this {
+    this.#emitter.once(event, this.#guarded(listener));
+    return this;
+  }
+
+  off<Name extends keyof Events & EventName>(
+    event: Name,
+    listener: (payload: Events[Name]) => unknown,
+  ): this {
+    this.#emitter.off(event, this.#guarded(listener));
+    return this;
+  }
+
+  removeAllListeners(event?: keyof Events & EventName): this {
+    this.#emitter.removeAllListeners(event);
+    return this;
+  }
+
+  listenerCount(event: keyof Events & EventName): number {
+    return this.#emitter.listenerCount(event);
+  }
+
+  /** Whether anybody would see the event: its payload need not be built otherwise. */
+  wants(event: keyof Events & EventName): boolean {
+    return this.#emitter.listenerCount(event) > 0 || hasSubscribers(event);
+  }
+
+  emit<Name extends keyof Events & EventName>(event: Name, payload: Events[Name]): void {
+    if (hasSubscribers(event)) publish(event, payload);
+    this.#emitter.emit(event, payload);
+  }
+
+  /** Reports an error that belongs to no step. */
+  report(error: unknown): void {
+    if (hasSubscribers("error")) publish("error", error);
+    if (this.#emitter.listenerCount("error") > 0) this.#emitter.emit("error", error);
+    else warn(error);
+  }
+
+  #guarded(listener: Listener): (payload: unknown) => void {
+    let guard = this.#guards.get(listener);
+    if (guard === undefined) {
+      guard = (payload) => this.#call(listener, payload);
+      this.#guards.set(listener, guard);
+    }
+    return guard;
+  }
+
+  #call(listener: Listener, payload: unknown): void {
+    // An error listener that itself fails must not be told of its own failure again.
+    const failed = (error: unknown) => (error !== payload && payload instanceof Error ? warn(error) : this.report(error));
+    try {
+      const result = listener(payload as never);
+      if (isPromise(result)) result.then(undefined, failed);
+    } catch (error) {
+      failed(error);
+    }
+  }
+}
+
+function isPromise(value: unknown): value is Promise<unknown> {
+  return typeof (value as Promise<unknown> | undefined)?.then === "function";
+}
+
+function warn(error: unknown): void {
+  const message = error instanceof Error ? (error.stack ?? error.message) : String(error);
+  process.emitWarning(`A listener failed: ${message}`, { type: "ShardgradWarning" });
+}

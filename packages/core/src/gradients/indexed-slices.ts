@@ -1,0 +1,56 @@
+import type { TypedArray } from "@shardgrad/workers";
+import { ArgumentError, ShapeError } from "../errors/index.js";
+import { checkShape, type NestedArray } from "../variable/values.js";
+
+/** Row numbers of a sparse gradient. */
+export type RowIndices = Int32Array | Uint32Array | BigInt64Array | readonly number[];
+
+/** What a step takes as a sparse gradient: an IndexedSlices, or any object with these properties. */
+export interface IndexedSlicesLike {
+  readonly indices: RowIndices;
+  readonly values: TypedArray | NestedArray;
+  readonly denseShape?: readonly number[] | undefined;
+}
+
+/**
+ * A sparse gradient, after TensorFlow's tf.IndexedSlices: `values` row k belongs to row `indices[k]` of the
+ * variable. A row may be named more than once; the optimizer's `duplicateIndices` says what that means.
+ *
+ * @example
+ * import { IndexedSlices } from "@shardgrad/core";
+ * const gradient = new IndexedSlices({ indices: [4, 1], values: [[0.1, 0.2], [0.3, 0.4]] });
+ */
+export class IndexedSlices implements IndexedSlicesLike {
+  /** k row numbers. */
+  readonly indices: RowIndices;
+  /** k rows: a typed array of the variable's dtype with k times the row size elements, or nested arrays. */
+  readonly values: TypedArray | NestedArray;
+  /** Shape of the variable; checked in a step when given. */
+  readonly denseShape?: readonly number[];
+
+  /** @throws ArgumentError, ShapeError. What depends on the variable is checked by the step that uses it. */
+  constructor({ indices, values, denseShape }: IndexedSlicesLike) {
+    if (!Array.isArray(indices) && !ArrayBuffer.isView(indices)) {
+      const expected = "an Int32Array, Uint32Array, BigInt64Array or array of numbers";
+      throw new ArgumentError({ argument: "indices", received: indices, expected });
+    }
+    if (!Array.isArray(values) && !ArrayBuffer.isView(values)) {
+      throw new ArgumentError({ argument: "values", received: values, expected: "a typed array or nested arrays" });
+    }
+    const rows = Array.isArray(values) ? values.length : undefined;
+    if (rows !== undefined && rows !== indices.length) {
+      throw new ShapeError({ argument: "values", received: values, expected: `${indices.length} rows, one for each index` });
+    }
+    this.indices = indices;
+    this.values = values;
+    if (denseShape !== undefined) {
+      checkShape(denseShape, "denseShape");
+      this.denseShape = denseShape;
+    }
+  }
+}
+
+/** Structural, so that slices of another copy of this package are recognized. */
+export function isIndexedSlices(value: unknown): value is IndexedSlicesLike {
+  return typeof value === "object" && value !== null && "indices" in value && "values" in value;
+}

@@ -1,0 +1,134 @@
+import { OptionError } from "../errors/index.js";
+import { checkGradient, type Gradient } from "../gradients/gradient.js";
+import { filled } from "../variable/initializers.js";
+import type { Variable } from "../variable/variable.js";
+import type { OptimizerConfig } from "./config.js";
+import { type FromConfigOptions, Optimizer } from "./optimizer.js";
+import { checkNumber, type OptimizerOptions } from "./options.js";
+import { checkVariables } from "./pairs.js";
+import { internalsOf } from "./slots.js";
+import { driveSync, type KernelUpdate, performStep, type StepGradient } from "./step.js";
+import { variableInternals } from "../variable/internals.js";
+
+/** How slices of the same row are combined: see {@link AdagradOptions.duplicateIndices}. */
+export type DuplicateIndices = "perSlice" | "perRow";
+
+export interface AdagradOptions extends OptimizerOptions {
+  /** Start of every accumulator element, 0 or more. Default 0.1. */
+  readonly initialAccumulatorValue?: number | undefined;
+  /** Added to the accumulator inside the square root, 0 or more. Default 1e-7. */
+  readonly epsilon?: number | undefined;
+  /**
+   * `perSlice` (Keras 2.9.0, default) squares each slice by itself; `perRow` sums the slices of a row first, as
+   * Keras 2.11, TensorFlow and PyTorch do.
+   */
+  readonly duplicateIndices?: DuplicateIndices | undefined;
+}
+
+/**
+ * Adagrad, after Keras 2.9.0's `tf.keras.optimizers.experimental.Adagrad` (Duchi, Hazan and Singer 2011):
+ * accumulator += g², variable -= learningRate · g / √(accumulator + epsilon), each operation rounded to the
+ * variable's dtype. Rows that indexed slices do not name never change.
+ *
+ * @example
+ * import { Adagrad, Variable } from "@shardgrad/core";
+ * const weights = Variable.zeros([3]);
+ * const optimizer = new Adagrad({ learningRate: 0.1, globalClipnorm: 1 });
+ * await optimizer.applyGradients([[new Float32Array([1, -2, 3]), weights]]);
+ * console.log(weights.toArray(), optimizer.iterations);
+ */
+export class Adagrad extends Optimizer {
+  /** Config keys of this class and the options that they stand for. */
+  static readonly configKeys: Readonly<Record<string, string>> = {
+    initial_accumulator_value: "initialAccumulatorValue",
+    epsilon: "epsilon",
+    "shardgrad.duplicate_indices": "duplicateIndices",
+  };
+
+  readonly #initialAccumulatorValue: number;
+  readonly #epsilon: number;
+  readonly #duplicateIndices: DuplicateIndices;
+  readonly #accumulators = new Map<Variable, Variable>();
+
+  /** @throws OptionError for an unknown or bad option */
+  constructor(options: AdagradOptions = {}) {
+    super(options, ["initialAccumulatorValue", "epsilon", "duplicateIndices"]);
+    this.#initialAccumulatorValue = options.initialAccumulatorValue ?? 0.1;
+    this.#epsilon = options.epsilon ?? 1e-7;
+    this.#duplicateIndices = options.duplicateIndices ?? "perSlice";
+    checkNumber("initialAccumulatorValue", this.#initialAccumulatorValue, 0);
+    checkNumber("epsilon", this.#epsilon, 0);
+    if (this.#duplicateIndices !== "perSlice" && this.#duplicateIndices !== "perRow") {
+      const received = this.#duplicateIndices;
+      throw new OptionError({ argument: "duplicateIndices", received, expected: '"perSlice" or "perRow"' });
+    }
+  }
+
+  /** The accumulator of each variable, in build order. */
+  get accumulators(): readonly Variable[] {
+    return [...this.#accumulators.values()];
+  }
+
+  override build(variables: readonly Variable[]): void {
+    if (this.built) return;
+    this.#accumulators.clear();
+    super.build(variables);
+    for (const variable of variables) {
+      const initialValue = filled(this.#initialAccumulatorValue);
+      this.#accumulators.set(variable, this.addVariableFromReference(variable, "accumulator", { initialValue }));
+    }
+  }
+
+  /**
+   * The bare update of one variable: no clipping, averages or counting. Runs on the calling thread.
+   * Source: Keras 2.9.0 `Adagrad.update_step`.
+   * @throws as applyGradients
+   */
+  updateStep(gradient: StepGradient | Gradient, variable: Variable): void {
+    const { runtime } = variable[variableInternals];
+    checkVariables([variable], runtime);
+    const pairs = [{ variable, gradient: checkGradient(gradient as Gradient, variable) }];
+    if (!this.#accumulators.has(variable)) this.build([variable]);
+    this.checkKnown([variable]);
+    const prepared = {
+      pairs,
+      learningRate: this.learningRate,
+      clip: { kind: "none" },
+      average: null,
+      averageOf: () => undefined,
+      kernelsOf: (known: Variable) => this.#kernels(known),
+      updateStep: () => {},
+    } as const;
+    driveSync(performStep(prepared, internalsOf(runtime)), internalsOf(runtime));
+  }
+
+  protected override kernelUpdate(variable: Variable): KernelUpdate | null {
+    // A subclass with an updateStep of its own expects it to be called.
+    return this.updateStep === Adagrad.prototype.updateStep ? this.#kernels(variable) : null;
+  }
+
+  #kernels(variable: Variable): KernelUpdate {
+    return {
+      operation: "adagrad",
+      accumulator: this.#accumulators.get(variable)!,
+      epsilon: this.#epsilon,
+      perRow: this.#duplicateIndices === "perRow",
+    };
+  }
+
+  override getConfig(): OptimizerConfig {
+    const { name, ...config } = super.getConfig();
+    return {
+      ...config,
+      initial_accumulator_value: this.#initialAccumulatorValue,
+      epsilon: this.#epsilon,
+      name,
+      // Keras has no key for it; its default, which is Keras' own behaviour, is not written.
+      ...(this.#duplicateIndices === "perRow" ? { shardgrad: { duplicate_indices: "perRow" } } : {}),
+    };
+  }
+
+  static override fromConfig(config: OptimizerConfig, options: FromConfigOptions = {}): Adagrad {
+    return super.fromConfig(config, options) as Adagrad;
+  }
+}

@@ -1,0 +1,106 @@
+import type { StepOutcome } from "@shardgrad/workers";
+import type { SafeEmitter } from "../events/emitter.js";
+import type { GradientPair } from "../gradients/gradient.js";
+import type { Runtime } from "../runtime/runtime.js";
+import type { Variable } from "../variable/variable.js";
+import type { OptimizerEvents } from "./events.js";
+import { checkPairs, checkVariables, pairList } from "./pairs.js";
+import type { OptimizerState } from "./state.js";
+import { checkOneDtype, type KernelUpdate, type PreparedStep, type StepGradient } from "./step.js";
+
+/** What one call of applyGradients asked for. */
+export interface StepCall {
+  readonly list: readonly GradientPair[];
+  readonly skipGradientsAggregation: boolean;
+  readonly runtime: Runtime;
+  /** The rate that was set at the time of the call. */
+  readonly rate: number;
+}
+
+/** What a step asks of its optimizer; subclasses may override all of it. */
+export interface StepHooks {
+  readonly events: SafeEmitter<OptimizerEvents>;
+  aggregate(pairs: readonly GradientPair[]): readonly GradientPair[];
+  applied(): void;
+  build(variables: readonly Variable[]): void;
+  kernelsOf(variable: Variable): KernelUpdate | null;
+  updateStep(gradient: StepGradient, variable: Variable): void;
+}
+
+export interface BegunStep {
+  readonly prepared: PreparedStep;
+  /** Counts the step and tells the listeners; called once, after everything was written. */
+  end(outcome: StepOutcome): void;
+}
+
+/** Checks everything a step needs, and builds the optimizer on the first. Changes no variable. */
+export function beginStep(call: StepCall, state: OptimizerState, hooks: StepHooks): BegunStep {
+  const startedAt = performance.now();
+  const list = call.skipGradientsAggregation ? call.list : pairList(hooks.aggregate(call.list));
+  const pairs = checkPairs(list);
+  const variables = pairs.map(({ variable }) => variable);
+  checkVariables(variables, call.runtime);
+  checkOneDtype(pairs, state.clip);
+  const learningRate = state.nextRate(call.rate);
+  if (state.built) state.checkKnown(variables);
+  else buildForStep(variables, state, hooks);
+  const average = state.nextAverage();
+  const prepared: PreparedStep = {
+    pairs,
+    learningRate,
+    clip: state.clip,
+    average,
+    averageOf: (variable) => state.averageOf(variable),
+    kernelsOf: hooks.kernelsOf,
+    updateStep: (gradient, variable) => {
+      // An updateStep reads `learningRate`, which must be this step's and go back if the step fails.
+      const before = state.rate;
+      state.rate = learningRate;
+      try {
+        hooks.updateStep(gradient, variable);
+      } finally {
+        state.rate = before;
+      }
+    },
+  };
+  const end = (outcome: StepOutcome) => {
+    state.iterations++;
+    if (state.schedule !== undefined) state.rate = learningRate;
+    hooks.applied();
+    announce(prepared, variables, outcome, performance.now() - startedAt, state, hooks.events);
+  };
+  return { prepared, end };
+}
+
+/** Slots that a step makes carry the optimizer's name, and are given back when building fails. */
+function buildForStep(variables: readonly Variable[], state: OptimizerState, hooks: StepHooks): void {
+  const { slots } = state;
+  const made = slots.all.length;
+  slots.prefix = `${state.prefix}/`;
+  try {
+    hooks.build(variables);
+    state.checkKnown(variables);
+  } catch (error) {
+    slots.dropFrom(made);
+    state.averages = [];
+    state.index.clear();
+    state.built = false;
+    throw error;
+  } finally {
+    slots.prefix = "";
+  }
+}
+
+function announce(
+  { pairs, learningRate, average }: PreparedStep,
+  variables: readonly Variable[],
+  outcome: StepOutcome,
+  durationMs: number,
+  { iterations }: OptimizerState,
+  events: SafeEmitter<OptimizerEvents>,
+): void {
+  if (average?.overwrite && events.wants("emaOverwrite")) events.emit("emaOverwrite", { iterations, variables });
+  if (!events.wants("iteration")) return;
+  const elements = pairs.reduce((sum, { gradient }) => sum + gradient.values.length, 0);
+  events.emit("iteration", { iterations, learningRate, durationMs, variables, elements, ...outcome });
+}

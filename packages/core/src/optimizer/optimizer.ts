@@ -1,0 +1,368 @@
+import type { DType } from "@shardgrad/workers";
+import { ArgumentError, ClosedRuntimeError, OptionError, StateError } from "../errors/index.js";
+import { SafeEmitter } from "../events/emitter.js";
+import type { GradientAggregator } from "../gradients/aggregators.js";
+import type { GradientPair } from "../gradients/gradient.js";
+import { type ComputedGradients, differentiate, type GradientTape, type LossWithGradients } from "../gradients/tape.js";
+import type { Runtime } from "../runtime/runtime.js";
+import { type CustomSchedules, serializeSchedule } from "../schedules/index.js";
+import type { Initializer } from "../variable/initializers.js";
+import { variableInternals } from "../variable/internals.js";
+import type { Variable } from "../variable/variable.js";
+import { beginStep, type StepCall, type StepHooks } from "./begin.js";
+import { type OptimizerConfig, optionsFromConfig } from "./config.js";
+import type { OptimizerEvents } from "./events.js";
+import { checkOptimizerOptions, checkRate, type OptimizerOptions } from "./options.js";
+import { checkVariables, pairList } from "./pairs.js";
+import { copyOf, copyValues, internalsOf, type ReferenceOptions } from "./slots.js";
+import { OptimizerState } from "./state.js";
+import { driveAsync, driveSync, type KernelUpdate, performStep, type StepGradient } from "./step.js";
+
+export interface ApplyOptions {
+  /** Uses the gradients as they are, without `aggregateGradients`. Default false. */
+  readonly skipGradientsAggregation?: boolean | undefined;
+  /** Aborts a step that has not started; one that has started always completes. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+export interface FromConfigOptions {
+  readonly runtime?: Runtime | undefined;
+  /** Schedule classes of your own, by class name. */
+  readonly customObjects?: CustomSchedules | undefined;
+}
+
+/**
+ * The base of optimizers, after Keras 2.9.0's experimental `Optimizer`. A subclass with `build`, `updateStep`
+ * and `getConfig` gets clipping, averages, overwriting, schedules, aggregation and events from here.
+ *
+ * @example
+ * import { Optimizer } from "@shardgrad/core";
+ *
+ * class GradientDescent extends Optimizer {
+ *   updateStep(gradient, variable) {
+ *     for (let i = 0; i < gradient.length; i++) variable.data[i] -= this.learningRate * gradient[i];
+ *   }
+ * }
+ */
+export abstract class Optimizer extends SafeEmitter<OptimizerEvents> {
+  /** Prefix of the names of slots; null or "" stands for "optimizer". */
+  readonly name: string | null;
+  readonly #state: OptimizerState;
+  readonly #aggregator: GradientAggregator | undefined;
+
+  /**
+   * @param ownOptions - names of further options that the subclass has checked itself
+   * @throws OptionError for an unknown or bad option
+   */
+  constructor(options: OptimizerOptions = {}, ownOptions: readonly string[] = []) {
+    super();
+    const checked = checkOptimizerOptions(options, ownOptions);
+    this.name = options.name === undefined ? new.target.name : options.name;
+    this.#state = new OptimizerState(checked, this.name || "optimizer", options);
+    this.#aggregator = options.aggregator;
+  }
+
+  /**
+   * Steps completed. Can be set to any integer before the optimizer is built (to resume a schedule).
+   * @throws StateError when set later, ArgumentError unless it is an integer of 0 or more
+   */
+  get iterations(): number {
+    return this.#state.iterations;
+  }
+
+  set iterations(value: number) {
+    if (this.#state.built) {
+      throw new StateError(
+        "Cannot set `iterations` to a new Variable after the Optimizer weights have been created. Here it is " +
+          `attempting to set \`iterations\` to ${value}.Usually this means you are trying to set \`iterations\` after ` +
+          "calling `apply_gradients()`. Please set `iterations` before calling `apply_gradients()`.",
+      );
+    }
+    if (!Number.isSafeInteger(value) || value < 0) {
+      throw new ArgumentError({ argument: "iterations", received: value, expected: "an integer, 0 or more" });
+    }
+    this.#state.iterations = value;
+  }
+
+  /**
+   * The rate, a float32 number. With a schedule: the rate of the last step (of step 0 before any), not settable.
+   * A step uses the rate that was set when it was called.
+   * @throws OptionError when set with a schedule, or to anything but a finite number
+   */
+  get learningRate(): number {
+    return this.#state.rate;
+  }
+
+  set learningRate(value: number) {
+    if (this.#state.schedule !== undefined) {
+      const message =
+        "This optimizer was created with a `LearningRateSchedule` object as its `learning_rate` constructor " +
+        "argument, hence its learning rate is not settable. If you need the learning rate to be settable, you " +
+        "should instantiate the optimizer with a float `learning_rate` argument.";
+      throw new OptionError({ argument: "learningRate", received: value, expected: "no assignment", message });
+    }
+    this.#state.rate = checkRate(value);
+  }
+
+  /** Alias of `learningRate`. */
+  get lr(): number {
+    return this.learningRate;
+  }
+
+  set lr(value: number) {
+    this.learningRate = value;
+  }
+
+  /** Whether `build` has made the slots. */
+  get built(): boolean {
+    return this.#state.built;
+  }
+
+  /** All optimizer variables (slots), in the order in which they were made. */
+  get variables(): readonly Variable[] {
+    return [...this.#state.slots.all];
+  }
+
+  /** The moving average of each variable, in build order; empty without `useEma`. */
+  get averages(): readonly Variable[] {
+    return [...this.#state.averages];
+  }
+
+  /**
+   * A new optimizer variable that is not trainable. Source: Keras 2.9.0 `Optimizer.add_variable`.
+   * @throws as the Variable constructor
+   */
+  addVariable(
+    shape?: readonly number[] | null,
+    { initializer = "zeros", ...options }: { dtype?: DType; initializer?: Initializer; name?: string } = {},
+  ): Variable {
+    return this.#state.slots.add(initializer, { ...options, shape: shape ?? [], runtime: this.#state.runtimeFor() });
+  }
+
+  /**
+   * A slot named `{variableName}/{modelVariable.name}`, of the model variable's dtype and, unless given, its
+   * shape. Source: Keras 2.9.0 `Optimizer.add_variable_from_reference`.
+   * @throws as the Variable constructor
+   */
+  addVariableFromReference(modelVariable: Variable, variableName: string, options: ReferenceOptions = {}): Variable {
+    const runtime = modelVariable?.[variableInternals]?.runtime ?? this.#state.runtimeFor();
+    return this.#state.slots.addBeside(modelVariable, variableName, options, runtime);
+  }
+
+  /**
+   * Makes the slots for a list of variables; the first step calls it. Only the first call counts. A subclass
+   * calls `super.build` first and adds slots of its own unless `built` was true already.
+   * @throws DisposedVariableError, DuplicateVariableError, ArgumentError
+   */
+  build(variables: readonly Variable[]): void {
+    const state = this.#state;
+    if (state.built) return;
+    const runtime = state.runtimeFor(variables);
+    checkVariables(variables, runtime);
+    state.runtime = runtime;
+    if (state.options.useEma) {
+      state.averages = variables.map((variable) =>
+        this.addVariableFromReference(variable, "average", { initialValue: copyOf(variable) }),
+      );
+    }
+    variables.forEach((variable, i) => {
+      state.index.set(variable, i);
+    });
+    state.built = true;
+    if (this.wants("build")) this.emit("build", { variables: [...variables] });
+  }
+
+  /**
+   * Changes one variable by its gradient, which is clipped already. Must leave everything else as it is.
+   * Typed arrays live in shared memory and are valid during the call only.
+   */
+  abstract updateStep(gradient: StepGradient, variable: Variable): void;
+
+  /** @throws UnknownVariableError for a variable that the optimizer was not built with */
+  protected checkKnown(variables: readonly Variable[]): void {
+    this.#state.checkKnown(variables);
+  }
+
+  /** The kernels that do what `updateStep` does, where there are any. */
+  protected kernelUpdate(_variable: Variable): KernelUpdate | null {
+    return null;
+  }
+
+  /**
+   * Sums gradients over replicas: by the `aggregator` option, or not at all. Override it for your own.
+   * Source: Keras 2.9.0 `Optimizer.aggregate_gradients`.
+   */
+  aggregateGradients(pairs: readonly GradientPair[]): readonly GradientPair[] {
+    return this.#aggregator?.aggregateGradients(pairs) ?? pairs;
+  }
+
+  /**
+   * One step, without blocking the event loop. Steps run in the order of the calls. The gradients belong to the
+   * step until its promise settles. Source: Keras 2.9.0 `Optimizer.apply_gradients`; see also docs/semantics.md.
+   *
+   * @param pairs - [gradient, variable]; a null gradient leaves its variable out
+   * @throws (rejects) ArgumentError and its subclasses, ClosedRuntimeError, QueueFullError, the signal's reason:
+   *   nothing has changed. WorkerLostError, UpdateStepError: `damage` says what has.
+   */
+  applyGradients(pairs: Iterable<GradientPair>, options: ApplyOptions = {}): Promise<void> {
+    const state = this.#state;
+    let call: StepCall;
+    try {
+      call = this.#call(pairs, options);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+    const internals = internalsOf(call.runtime);
+    state.pending++;
+    const run = async () => {
+      const step = beginStep(call, state, this.#hooks);
+      step.end(await driveAsync(performStep(step.prepared, internals), internals));
+    };
+    return internals.queue.run(run, options.signal).finally(() => {
+      state.pending--;
+    });
+  }
+
+  /**
+   * One step on the calling thread, which computes a share of it beside the worker threads once those are up
+   * (`await runtime.ready()`). For offline loops.
+   * @throws as applyGradients, and StateError while asynchronous steps of this optimizer are pending
+   */
+  applyGradientsSync(pairs: Iterable<GradientPair>, options: ApplyOptions = {}): void {
+    const call = this.#call(pairs, options);
+    this.#state.refuseWhilePending("applyGradientsSync");
+    options.signal?.throwIfAborted();
+    const internals = internalsOf(call.runtime);
+    if (internals.queue.closed) throw new ClosedRuntimeError();
+    const step = beginStep(call, this.#state, this.#hooks);
+    step.end(driveSync(performStep(step.prepared, internals), internals));
+  }
+
+  /**
+   * Gradient pairs of a loss. A promise of them when the loss returns a promise.
+   * Source: Keras 2.9.0 `Optimizer.compute_gradients`.
+   * @param loss - with a tape: a value computed under it, or a function that computes one; without: a function
+   *   that returns `{ loss, gradients }`
+   * @throws ArgumentError
+   */
+  computeGradients<Loss>(
+    loss: (() => LossWithGradients<Loss>) | (() => Loss) | Loss,
+    variables: readonly Variable[],
+    tape?: GradientTape<Loss>,
+  ): GradientPair[];
+  computeGradients<Loss>(
+    loss: () => Promise<LossWithGradients<Loss> | Loss>,
+    variables: readonly Variable[],
+    tape?: GradientTape<Loss>,
+  ): Promise<GradientPair[]>;
+  computeGradients(
+    loss: unknown,
+    variables: readonly Variable[],
+    tape?: GradientTape<never>,
+  ): GradientPair[] | Promise<GradientPair[]> {
+    const result = differentiate(loss, variables, tape as GradientTape | undefined);
+    return result instanceof Promise ? result.then(({ pairs }) => pairs) : result.pairs;
+  }
+
+  /**
+   * Computes gradients and applies them. Resolves to the loss before the step.
+   * Source: Keras 2.9.0 `Optimizer.minimize`. @throws (rejects) as computeGradients and applyGradients
+   */
+  async minimize<Loss>(
+    loss: (() => LossWithGradients<Loss> | Promise<LossWithGradients<Loss>>) | (() => Loss | Promise<Loss>) | Loss,
+    variables: readonly Variable[],
+    tape?: GradientTape<Loss>,
+  ): Promise<Loss> {
+    const computed: ComputedGradients = await differentiate(loss, variables, tape as GradientTape | undefined);
+    await this.applyGradients(computed.pairs);
+    return computed.loss as Loss;
+  }
+
+  /**
+   * Gives every variable its average's value; call it at the end of training. Nothing without `useEma`.
+   * Source: Keras 2.9.0 `Optimizer.finalize_variable_values`.
+   * @throws StateError before the first step or while steps are pending; ArgumentError for a list of another
+   *   length than the averages; UnknownVariableError, DuplicateVariableError, DisposedVariableError
+   */
+  finalizeVariableValues(variables: readonly Variable[]): void {
+    const state = this.#state;
+    if (!state.options.useEma) return;
+    state.refuseWhilePending("finalizeVariableValues");
+    if (!state.built) throw new StateError("There are no averages yet: finalize after the first step.");
+    checkFinalizedLength(variables, state.averages.length);
+    checkVariables(variables, state.runtimeFor());
+    state.checkKnown(variables);
+    for (const variable of variables) copyValues(state.averageOf(variable)!, variable);
+    if (this.wants("finalize")) this.emit("finalize", { iterations: state.iterations, variables: [...variables] });
+  }
+
+  /** Configuration under Keras' keys, plus `name`. A subclass adds its own. Source: Keras 2.9.0 `get_config`. */
+  getConfig(): OptimizerConfig {
+    const { clipnorm, globalClipnorm, clipvalue, useEma, emaMomentum, emaOverwriteFrequency } = this.#state.options;
+    const { schedule, rate } = this.#state;
+    return {
+      clipnorm,
+      global_clipnorm: globalClipnorm,
+      clipvalue,
+      use_ema: useEma,
+      ema_momentum: emaMomentum,
+      ema_overwrite_frequency: emaOverwriteFrequency,
+      // As in Keras: false where there is no GPU, whatever was asked for.
+      jit_compile: false,
+      learning_rate: schedule === undefined ? rate : serializeSchedule(schedule),
+      name: this.name,
+    };
+  }
+
+  /**
+   * An optimizer from what `getConfig` returned, here or in Keras (2.9.0, or later where its newer options are
+   * off), with or without the `{ class_name, config }` around it. Source: Keras 2.9.0 `from_config`.
+   * @throws OptionError
+   */
+  static fromConfig(config: OptimizerConfig, { runtime, customObjects }: FromConfigOptions = {}): Optimizer {
+    // biome-ignore lint/complexity/noThisInStatic: the subclass that it was called on
+    const Class = this as unknown as OptimizerClass;
+    const options = optionsFromConfig(config, Class.name, Class.configKeys ?? {}, customObjects);
+    return new Class(runtime === undefined ? options : { ...options, runtime });
+  }
+
+  /** Gives the memory of all slots back. The optimizer must not be used afterwards. */
+  dispose(): void {
+    this.#state.slots.dropFrom(0);
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+
+  #call(pairs: Iterable<GradientPair>, { skipGradientsAggregation = false }: ApplyOptions): StepCall {
+    const list = pairList(pairs);
+    const runtime = this.#state.runtimeFor(list.map(([, variable]) => variable));
+    return { list, skipGradientsAggregation, runtime, rate: this.#state.rate };
+  }
+
+  readonly #hooks: StepHooks = {
+    events: this,
+    aggregate: (pairs) => this.aggregateGradients(pairs),
+    applied: () => this.#aggregator?.stepApplied?.(),
+    build: (variables) => this.build(variables),
+    kernelsOf: (variable) => this.kernelUpdate(variable),
+    updateStep: (gradient, variable) => this.updateStep(gradient, variable),
+  };
+}
+
+/** What `fromConfig` needs of a subclass. */
+interface OptimizerClass {
+  new (options: Record<string, unknown>): Optimizer;
+  readonly name: string;
+  /** The subclass' config keys and the options that they stand for. */
+  readonly configKeys?: Readonly<Record<string, string>>;
+}
+
+function checkFinalizedLength(variables: readonly Variable[], stored: number): void {
+  if (variables.length === stored) return;
+  const message =
+    `The length of model variables (${variables.length}) to override does not match the length of model ` +
+    `variables stored in the optimizer (${stored}). Please check if the optimizer was called on your model.`;
+  throw new ArgumentError({ argument: "variables", received: variables, expected: `${stored} variables`, message });
+}

@@ -1,0 +1,88 @@
+import {
+  ArgumentError,
+  DisposedVariableError,
+  DuplicateVariableError,
+  NoGradientsError,
+} from "../errors/index.js";
+import { type CheckedGradient, checkGradient, type Gradient, type GradientPair } from "../gradients/gradient.js";
+import type { Runtime } from "../runtime/runtime.js";
+import { variableInternals } from "../variable/internals.js";
+import type { Variable } from "../variable/variable.js";
+
+/** A pair of a step that fits: nothing of it can fail any more. */
+export interface CheckedPair {
+  readonly variable: Variable;
+  readonly gradient: CheckedGradient;
+}
+
+/** The pairs of a call. @throws ArgumentError, NoGradientsError for an empty list */
+export function pairList(pairs: Iterable<GradientPair>): GradientPair[] {
+  if (typeof pairs?.[Symbol.iterator] !== "function") {
+    throw new ArgumentError({ argument: "pairs", received: pairs, expected: "a list of [gradient, variable] pairs" });
+  }
+  const list = [...pairs];
+  for (const pair of list) {
+    if (!Array.isArray(pair) || pair.length !== 2) {
+      throw new ArgumentError({ argument: "pairs", received: pair, expected: "pairs [gradient, variable]" });
+    }
+    checkVariable(pair[1], "pairs");
+  }
+  if (list.length === 0) {
+    throw new NoGradientsError({ argument: "pairs", received: list, expected: "at least one [gradient, variable] pair" });
+  }
+  return list;
+}
+
+/** Structural, so that variables of another copy of this package are recognized. */
+export function checkVariable(variable: unknown, argument: string): asserts variable is Variable {
+  if ((variable as Partial<Variable> | null | undefined)?.[variableInternals] !== undefined) return;
+  throw new ArgumentError({ argument, received: variable, expected: "a Variable" });
+}
+
+/** @throws DisposedVariableError, DuplicateVariableError, or ArgumentError for a variable of another runtime */
+export function checkVariables(variables: readonly Variable[], runtime: Runtime): void {
+  const seen = new Set<Variable>();
+  for (const variable of variables) {
+    checkVariable(variable, "variables");
+    const received = variable.name;
+    if (variable.disposed) {
+      const message = `The variable ${variable.name} was disposed.`;
+      throw new DisposedVariableError({ argument: "variable", received, expected: "a live variable", message });
+    }
+    if (variable[variableInternals].runtime !== runtime) {
+      throw new ArgumentError({ argument: "variable", received, expected: "a variable of the optimizer's runtime" });
+    }
+    if (seen.has(variable)) {
+      const message = `The variable ${variable.name} is in the list twice.`;
+      throw new DuplicateVariableError({ argument: "variables", received, expected: "each variable once", message });
+    }
+    seen.add(variable);
+  }
+}
+
+/**
+ * The pairs that have a gradient, checked against their variables; a warning names the others.
+ * @throws NoGradientsError when no pair has one, and the errors of checkGradient
+ */
+export function checkPairs(list: readonly GradientPair[]): CheckedPair[] {
+  const names: string[] = [];
+  const given: (readonly [Gradient, Variable])[] = [];
+  for (const [gradient, variable] of list) {
+    if (gradient === null || gradient === undefined) names.push(variable.name);
+    else given.push([gradient, variable]);
+  }
+  const quoted = `[${names.map((name) => `'${name}'`).join(", ")}]`;
+  if (given.length === 0) {
+    const message = `No gradients provided for any variable: (${quoted},). Provided \`grads_and_vars\` is all null.`;
+    throw new NoGradientsError({ argument: "pairs", received: list, expected: "at least one gradient", message });
+  }
+  const checked = given.map(([gradient, variable]) => ({ variable, gradient: checkGradient(gradient, variable) }));
+  if (names.length > 0) {
+    process.emitWarning(
+      `Gradients do not exist for variables ${quoted} when minimizing the loss. If you're using ` +
+        "`model.compile()`, did you forget to provide a `loss`argument?",
+      { type: "ShardgradWarning" },
+    );
+  }
+  return checked;
+}

@@ -1,0 +1,81 @@
+import { runtimeInternals } from "../runtime/internals.js";
+import type { Runtime } from "../runtime/runtime.js";
+import { filling, type Initializer } from "../variable/initializers.js";
+import { variableInternals } from "../variable/internals.js";
+import type { NestedArray } from "../variable/values.js";
+import { Variable, type VariableOptions, variableBeside } from "../variable/variable.js";
+import { checkVariable } from "./pairs.js";
+
+/** What a slot may differ in from its model variable. */
+export interface ReferenceOptions {
+  /** Default: the model variable's. */
+  readonly shape?: readonly number[] | undefined;
+  /** Default: zeros. Its own shape wins over `shape`. */
+  readonly initialValue?: NestedArray | Variable["data"] | Initializer | undefined;
+}
+
+/** The optimizer variables of one optimizer, in the order in which they were made. */
+export class Slots {
+  readonly all: Variable[] = [];
+  /** Put in front of names while a step builds the optimizer. */
+  prefix = "";
+
+  add(initialValue: NestedArray | Variable["data"] | Initializer, options: VariableOptions): Variable {
+    return this.#keep(new Variable(initialValue, { ...options, name: this.#named(options.name), trainable: false }));
+  }
+
+  /** A slot in the same memories as its model variable where the sizes allow, so that kernels reach both. */
+  addBeside(
+    model: Variable,
+    name: string,
+    { shape, initialValue = "zeros" }: ReferenceOptions,
+    runtime: Runtime,
+  ): Variable {
+    checkVariable(model, "modelVariable");
+    const isInitializer = typeof initialValue === "string" || typeof initialValue === "function";
+    const options: VariableOptions = {
+      name: `${name}/${model.name}`,
+      dtype: model.dtype,
+      runtime,
+      ...(isInitializer ? { shape: shape ?? model.shape } : {}),
+    };
+    const sameShape = isInitializer && (shape === undefined || shape.join() === model.shape.join());
+    if (!sameShape) return this.add(initialValue, options);
+    return this.#keep(variableBeside(model, initialValue, { ...options, name: this.#named(options.name), trainable: false }));
+  }
+
+  /** Gives back the slots made after the first `count`. */
+  dropFrom(count: number): void {
+    for (const slot of this.all.splice(count)) slot.dispose();
+  }
+
+  #named(name: string | undefined): string {
+    return this.prefix + (name ?? "Variable");
+  }
+
+  #keep(slot: Variable): Variable {
+    this.all.push(slot);
+    return slot;
+  }
+}
+
+/** Starts as a copy of a variable. */
+export function copyOf(variable: Variable): Initializer {
+  const { segments } = variable[variableInternals].storage;
+  return filling(() => (view, start) => {
+    const source = segments.find((segment) => segment.start === start);
+    if (source !== undefined) view.set(source.view);
+  });
+}
+
+/** Copies the values of one variable into another of the same storage layout. */
+export function copyValues(source: Variable, target: Variable): void {
+  const from = source[variableInternals].storage.segments;
+  target[variableInternals].storage.segments.forEach(({ view }, i) => {
+    view.set(from[i]!.view);
+  });
+}
+
+export function internalsOf(runtime: Runtime) {
+  return runtime[runtimeInternals];
+}

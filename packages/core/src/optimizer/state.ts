@@ -1,0 +1,101 @@
+import type { AveragePlan, ClipPlan } from "@shardgrad/workers";
+import { OptionError, StateError, UnknownVariableError } from "../errors/index.js";
+import { Runtime } from "../runtime/runtime.js";
+import type { LearningRateSchedule } from "../schedules/index.js";
+import { variableInternals } from "../variable/internals.js";
+import type { Variable } from "../variable/variable.js";
+import { type CheckedOptions, checkRate, isSchedule, type OptimizerOptions } from "./options.js";
+import { Slots } from "./slots.js";
+
+const DEFAULT_RATE = 0.001;
+
+/** What an optimizer knows between steps. */
+export class OptimizerState {
+  readonly clip: ClipPlan;
+  readonly schedule: LearningRateSchedule | undefined;
+  readonly slots = new Slots();
+  /** Position of each model variable in the list that the optimizer was built with. */
+  readonly index = new Map<Variable, number>();
+  averages: readonly Variable[] = [];
+  runtime: Runtime | undefined;
+  /** The rate of the last step with a schedule, else the one that is set. */
+  rate: number;
+  iterations = 0;
+  built = false;
+  /** Asynchronous steps that wait or run. */
+  pending = 0;
+
+  /**
+   * @param prefix - stands in front of the names of slots that a step makes
+   */
+  constructor(
+    readonly options: CheckedOptions,
+    readonly prefix: string,
+    { learningRate = DEFAULT_RATE, runtime }: OptimizerOptions,
+  ) {
+    this.clip = clipOf(options);
+    this.runtime = runtime;
+    this.schedule = isSchedule(learningRate) ? learningRate : undefined;
+    this.rate = isSchedule(learningRate) ? scheduledRate(learningRate, 0) : checkRate(learningRate);
+  }
+
+  /** The rate of the next step. @throws OptionError when the schedule does not give a finite number */
+  nextRate(set: number): number {
+    return this.schedule === undefined ? set : scheduledRate(this.schedule, this.iterations);
+  }
+
+  /** The averages of the next step; null without EMA. */
+  nextAverage(): AveragePlan | null {
+    const { useEma, emaMomentum, emaOverwriteFrequency } = this.options;
+    if (!useEma) return null;
+    const frequency = Number(emaOverwriteFrequency ?? 0);
+    const overwrite = frequency > 0 && (this.iterations + 1) % frequency === 0;
+    return { momentum: emaMomentum, overwrite };
+  }
+
+  averageOf(variable: Variable): Variable | undefined {
+    const position = this.index.get(variable);
+    return position === undefined ? undefined : this.averages[position];
+  }
+
+  /** @throws UnknownVariableError for a variable that the optimizer was not built with */
+  checkKnown(variables: readonly Variable[]): void {
+    const unknown = variables.find((variable) => !this.index.has(variable));
+    if (unknown === undefined) return;
+    const message =
+      `The optimizer cannot recognize variable ${unknown.name}. This usually means that you're reusing an ` +
+      "optimizer previously created for a different model. Try creating a new optimizer instance.";
+    const expected = "a variable of the first step";
+    throw new UnknownVariableError({ argument: "variable", received: unknown.name, expected, message });
+  }
+
+  /** The optimizer's runtime, or that of the variables, or the shared one. */
+  runtimeFor(variables: readonly Variable[] = []): Runtime {
+    return this.runtime ?? variables[0]?.[variableInternals].runtime ?? Runtime.default();
+  }
+
+  /** @throws StateError */
+  refuseWhilePending(call: string): void {
+    if (this.pending === 0) return;
+    throw new StateError(`${call}: ${this.pending} asynchronous steps are pending; await them first.`);
+  }
+}
+
+/** Exactly one kind of clipping, first match wins; null, 0 and negative numbers are off. */
+function clipOf({ clipnorm, globalClipnorm, clipvalue }: CheckedOptions): ClipPlan {
+  if (isOn(clipnorm)) return { kind: "norm", limit: clipnorm };
+  if (isOn(globalClipnorm)) return { kind: "globalNorm", limit: globalClipnorm };
+  if (isOn(clipvalue)) return { kind: "value", limit: clipvalue };
+  return { kind: "none" };
+}
+
+function isOn(limit: number | null): limit is number {
+  return limit !== null && limit > 0;
+}
+
+function scheduledRate(schedule: LearningRateSchedule, iterations: number): number {
+  const rate: unknown = schedule.call(iterations);
+  if (typeof rate === "number" && !Number.isNaN(rate)) return Math.fround(rate);
+  const expected = `a number from the schedule for step ${iterations}`;
+  throw new OptionError({ argument: "learningRate", received: rate, expected });
+}

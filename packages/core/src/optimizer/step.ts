@@ -1,0 +1,222 @@
+import {
+  type AveragePlan,
+  type ClipPlan,
+  type DType,
+  LaneLostError,
+  type SegmentGradient,
+  type SegmentPlan,
+  type StepOutcome,
+  type StepPlan,
+  type TypedArray,
+  type UpdatePlan,
+} from "@shardgrad/workers";
+import { ArgumentError, UpdateStepError, WorkerLostError } from "../errors/index.js";
+import type { RuntimeInternals } from "../runtime/internals.js";
+import { variableInternals } from "../variable/internals.js";
+import type { Variable } from "../variable/variable.js";
+import { variableDamage } from "./damage.js";
+import type { CheckedPair } from "./pairs.js";
+import { onlySegment, PAUSE, type Pause, Staging } from "./staging.js";
+
+/** What a step does to one variable, in kernels. */
+export interface KernelUpdate {
+  readonly operation: "adagrad";
+  readonly accumulator: Variable;
+  readonly epsilon: number;
+  /** Sum the slices of a row before squaring. */
+  readonly perRow: boolean;
+}
+
+/** A gradient as `updateStep` gets it: dense, or the named rows of it; clipped, of the variable's dtype. */
+export type StepGradient =
+  | TypedArray
+  | { readonly indices: Uint32Array; readonly values: TypedArray; readonly rowSize: number };
+
+/** One step with everything checked. */
+export interface PreparedStep {
+  readonly pairs: readonly CheckedPair[];
+  readonly learningRate: number;
+  readonly clip: ClipPlan;
+  readonly average: AveragePlan | null;
+  readonly averageOf: (variable: Variable) => Variable | undefined;
+  /** The kernels of a variable's update, or null where the optimizer updates in JavaScript. */
+  readonly kernelsOf: (variable: Variable) => KernelUpdate | null;
+  readonly updateStep: (gradient: StepGradient, variable: Variable) => void;
+}
+
+/** What the driver is asked for: to let the event loop run, or to execute a plan. */
+export type StepRequest = Pause | StepPlan;
+
+/**
+ * Performs one step, written once for the asynchronous and the synchronous call: the driver answers each
+ * request in its own way. Nothing of any variable is written before the first plan is executed.
+ */
+export function* performStep(
+  step: PreparedStep,
+  { memory }: RuntimeInternals,
+): Generator<StepRequest, StepOutcome, StepOutcome | undefined> {
+  const staging = new Staging(memory);
+  const variables = step.pairs.map(({ variable }) => variable);
+  const held = variables.map((variable) => variable[variableInternals].storage);
+  for (const storage of held) storage.hold();
+  try {
+    const kernels = variables.map(step.kernelsOf);
+    return kernels.every((update) => update !== null)
+      ? yield* kernelStep(step, kernels as KernelUpdate[], staging)
+      : yield* scriptStep(step, staging);
+  } catch (error) {
+    if (!(error instanceof LaneLostError)) throw error;
+    throw new WorkerLostError({ damage: variableDamage(error, step), cause: error });
+  } finally {
+    staging.release();
+    for (const storage of held) storage.letGo();
+  }
+}
+
+/** Everything fused in kernels. */
+function* kernelStep(
+  step: PreparedStep,
+  kernels: readonly KernelUpdate[],
+  staging: Staging,
+): Generator<StepRequest, StepOutcome, StepOutcome | undefined> {
+  const updates: UpdatePlan[] = [];
+  let elements = 0;
+  for (let i = 0; i < kernels.length; i++) {
+    const { variable, gradient } = step.pairs[i]!;
+    const staged = yield* staging.stage(gradient, variable);
+    updates.push(updatePlan(step, variable, staged, kernels[i]!));
+    // Row work costs about twice as much an element as dense work.
+    elements += gradient.kind === "dense" ? variable.size : 2 * gradient.values.length;
+    if (gradient.kind === "slices" && step.average !== null) elements += variable.size;
+  }
+  return (yield { updates, clip: step.clip, average: step.average, elements })!;
+}
+
+/** Clipping and averages in kernels, the update by the optimizer's own `updateStep`. */
+function* scriptStep(
+  step: PreparedStep,
+  staging: Staging,
+): Generator<StepRequest, StepOutcome, StepOutcome | undefined> {
+  const staged: SegmentGradient[] = [];
+  for (const { gradient, variable } of step.pairs) {
+    onlySegment(variable);
+    staged.push((yield* staging.stage(gradient, variable, true))[0]!);
+  }
+  let outcome: StepOutcome = { device: "inline" };
+  if (step.clip.kind !== "none") {
+    const updates = step.pairs.map(({ variable }, i) => updatePlan(step, variable, [staged[i]!], "clip"));
+    const elements = step.pairs.reduce((sum, { gradient }) => sum + gradient.values.length, 0);
+    outcome = (yield { updates, clip: step.clip, average: null, elements })!;
+  }
+  step.pairs.forEach((pair, i) => {
+    try {
+      step.updateStep(stepGradient(pair, staged[i]!, staging), pair.variable);
+    } catch (cause) {
+      const state = (k: number) => (k < i ? "applied" : k === i ? "unknown" : "notApplied");
+      const damage = step.pairs.map(({ variable }, k) => ({ variable: variable.name, state: state(k) }) as const);
+      throw new UpdateStepError({ damage, cause });
+    }
+  });
+  if (step.average !== null) {
+    const none = { kind: "none" } as const;
+    const updates = step.pairs.map(({ variable }) => updatePlan(step, variable, [none], "average"));
+    const elements = step.pairs.reduce((sum, { variable }) => sum + variable.size, 0);
+    yield { updates, clip: { kind: "none" }, average: step.average, elements };
+  }
+  return outcome;
+}
+
+function stepGradient({ gradient, variable }: CheckedPair, staged: SegmentGradient, staging: Staging): StepGradient {
+  const segment = onlySegment(variable);
+  const { length } = gradient.values;
+  if (gradient.kind === "dense" && staged.kind === "dense") {
+    return staging.view(variable, segment, staged.offset, length);
+  }
+  if (gradient.kind !== "slices" || staged.kind !== "slices") throw new Error("unreachable");
+  const { rowSize } = variable[variableInternals];
+  return { indices: gradient.indices, values: staging.view(variable, segment, staged.values, length), rowSize };
+}
+
+function updatePlan(
+  step: PreparedStep,
+  variable: Variable,
+  gradients: readonly SegmentGradient[],
+  update: KernelUpdate | "clip" | "average",
+): UpdatePlan {
+  const { storage, rowSize, pin } = variable[variableInternals];
+  const kernel = typeof update === "string" ? undefined : update;
+  const average = step.average === null ? undefined : step.averageOf(variable);
+  const segments = storage.segments.map(
+    ({ start, count, block, home }, i): SegmentPlan => ({
+      memory: home.arena.id,
+      start,
+      count,
+      variable: block.offset,
+      accumulator: offsetOf(kernel?.accumulator, i),
+      average: offsetOf(average, i),
+      gradient: gradients[i]!,
+    }),
+  );
+  return {
+    operation: kernel?.operation ?? (update as "clip" | "average"),
+    dtype: variable.dtype,
+    rowSize,
+    pin,
+    segments,
+    learningRate: step.learningRate,
+    epsilon: kernel?.epsilon ?? 0,
+    perRow: kernel?.perRow ?? false,
+  };
+}
+
+function offsetOf(variable: Variable | undefined, segment: number): number {
+  return variable === undefined ? 0 : variable[variableInternals].storage.segments[segment]!.block.offset;
+}
+
+/** @throws ArgumentError: a global norm over several dtypes is undefined, as in TensorFlow */
+export function checkOneDtype(pairs: readonly CheckedPair[], clip: ClipPlan): void {
+  if (clip.kind !== "globalNorm") return;
+  const dtypes = new Set<DType>(pairs.map(({ variable }) => variable.dtype));
+  if (dtypes.size <= 1) return;
+  const expected = "variables of one dtype, as globalClipnorm is set";
+  throw new ArgumentError({ argument: "pairs", received: [...dtypes].join(", "), expected });
+}
+
+/** Runs a step to its end, the event loop free in between. */
+export async function driveAsync(
+  step: Generator<StepRequest, StepOutcome, StepOutcome | undefined>,
+  { device }: RuntimeInternals,
+): Promise<StepOutcome> {
+  let next = step.next();
+  while (!next.done) {
+    try {
+      const answer = next.value === PAUSE ? await eventLoopTurn() : await device.run(next.value);
+      next = step.next(answer);
+    } catch (error) {
+      next = step.throw(error);
+    }
+  }
+  return next.value;
+}
+
+/** Runs a step to its end on the calling thread, which computes a share of it. */
+export function driveSync(
+  step: Generator<StepRequest, StepOutcome, StepOutcome | undefined>,
+  { device }: RuntimeInternals,
+): StepOutcome {
+  let next = step.next();
+  while (!next.done) {
+    try {
+      next = step.next(next.value === PAUSE ? undefined : device.runSync(next.value));
+    } catch (error) {
+      next = step.throw(error);
+    }
+  }
+  return next.value;
+}
+
+function eventLoopTurn(): Promise<undefined> {
+  return new Promise((resolve) => {
+    setImmediate(resolve, undefined);
+  });
+}

@@ -1,0 +1,213 @@
+import { availableParallelism } from "node:os";
+import {
+  type Block,
+  CpuDevice,
+  type DType,
+  dtypeInfo,
+  MemoryPool,
+  type TypedArray,
+} from "@shardgrad/workers";
+import { ArgumentError, ClosedRuntimeError, OptionError } from "../errors/index.js";
+import { SafeEmitter } from "../events/emitter.js";
+import { checkDtype, checkShape, sizeOf } from "../variable/values.js";
+import { type VariableInternals, variableInternals } from "../variable/internals.js";
+import { type RuntimeInternals, runtimeInternals } from "./internals.js";
+import { checkRuntimeOptions } from "./options.js";
+import { StepQueue } from "./step-queue.js";
+
+export interface RuntimeOptions {
+  /** Worker threads that share a step. 0 runs everything on the calling thread. Default: all processors. */
+  readonly threads?: number;
+  /** Where steps run. Only the CPU is known so far; `auto` is the default. */
+  readonly device?: "auto" | "cpu";
+  /** Steps over fewer elements than this run on the calling thread: waking threads would take longer. */
+  readonly inlineThreshold?: number;
+  /** Asynchronous steps that may wait behind the running one. Default 1024. */
+  readonly maxQueue?: number;
+  /** Largest size of one shared memory in bytes, at most and by default 4 GiB. Larger variables are split. */
+  readonly arenaBytes?: number;
+}
+
+/** Events of a runtime. */
+export interface RuntimeEvents {
+  /** The last step of the queue has ended. */
+  drain: { readonly runtime: Runtime };
+  /** A thread ended unexpectedly; it is replaced before the next step that needs it. */
+  workerLost: { readonly lane: number; readonly runtime: Runtime };
+  /** A listener failed. */
+  error: unknown;
+}
+
+export interface CloseOptions {
+  /** Milliseconds to wait for the queue; steps that have not started by then are rejected. */
+  readonly timeout?: number;
+  /** Aborting has the same effect as the timeout. */
+  readonly signal?: AbortSignal;
+}
+
+/** About 100 µs of dense work on one thread; a hand-over to threads costs 20 to 60 µs. */
+const DEFAULT_INLINE_THRESHOLD = 65_536;
+const DEFAULT_MAX_QUEUE = 1_024;
+
+let shared: Runtime | undefined;
+
+/**
+ * Shared memory and threads for variables and optimizers. Threads start on first need and never keep the
+ * process alive by themselves.
+ *
+ * @example
+ * import { Adagrad, Runtime, Variable } from "@shardgrad/core";
+ * await using runtime = new Runtime({ threads: 2 }); // or: call `await runtime.close()` at the end
+ * const table = Variable.uniform([1000, 16], { min: -0.1, max: 0.1, seed: 1, runtime });
+ * await new Adagrad({ runtime }).applyGradients([[{ indices: [3], values: [Array(16).fill(0.5)] }, table]]);
+ */
+export class Runtime extends SafeEmitter<RuntimeEvents> {
+  /** Worker threads; 0 when everything runs on the calling thread. */
+  readonly threads: number;
+  /** @internal */
+  readonly [runtimeInternals]: RuntimeInternals;
+  readonly #memory: MemoryPool;
+  readonly #device: CpuDevice;
+  readonly #queue: StepQueue;
+  readonly #allocated = new WeakMap<TypedArray, () => void>();
+  #closing: Promise<void> | undefined;
+
+  /** @throws OptionError for an unknown or bad option. */
+  constructor(options: RuntimeOptions = {}) {
+    super();
+    checkRuntimeOptions(options);
+    this.threads = options.threads ?? availableParallelism();
+    this.#memory = new MemoryPool(options.arenaBytes, (arena) => this.#device.attach(arena));
+    this.#device = new CpuDevice(
+      { threads: this.threads, inlineThreshold: options.inlineThreshold ?? DEFAULT_INLINE_THRESHOLD },
+      this.#memory,
+      { laneLost: (lane) => this.emit("workerLost", { lane, runtime: this }) },
+    );
+    this.#queue = new StepQueue(options.maxQueue ?? DEFAULT_MAX_QUEUE, () => {
+      if (this.wants("drain")) this.emit("drain", { runtime: this });
+    });
+    this[runtimeInternals] = { memory: this.#memory, device: this.#device, queue: this.#queue };
+  }
+
+  /** The runtime that variables and optimizers use when none is given; made on first use. */
+  static default(): Runtime {
+    if (shared === undefined || shared.closed) shared = new Runtime();
+    return shared;
+  }
+
+  /** Steps that wait or run: the measure of back-pressure. */
+  get pending(): number {
+    return this.#queue.pending;
+  }
+
+  get closed(): boolean {
+    return this.#queue.closed;
+  }
+
+  /** Bytes of shared memory held, space that is free again included. */
+  get memoryBytes(): number {
+    return this.#memory.byteLength;
+  }
+
+  /**
+   * A zeroed array in shared memory. A gradient that lies in the same memory as its variable is not copied
+   * when a step uses it; its `buffer` can be posted to other threads, which may fill it.
+   *
+   * @param lengthOrShape - number of elements, or a shape whose product it is
+   * @param dtype - float32 by default; float16 gives a Uint16Array of bit patterns
+   * @param options.near - the variable that it will be a gradient of; matters once a runtime holds more than
+   *   about 1 GiB of variables, which then lie in several memories
+   * @throws ShapeError, DtypeError, ClosedRuntimeError, MemoryExhaustedError
+   * @example
+   * const gradient = runtime.allocate(table.size);
+   */
+  allocate(
+    lengthOrShape: number | readonly number[],
+    dtype: DType = "float32",
+    options: { readonly near?: { readonly size: number } } = {},
+  ): TypedArray {
+    this.#refuseWhenClosed();
+    const shape = typeof lengthOrShape === "number" ? [lengthOrShape] : lengthOrShape;
+    checkShape(shape, "lengthOrShape");
+    checkDtype(dtype);
+    const bytes = sizeOf(shape) * dtypeInfo[dtype].bytes;
+    const home = options.near === undefined ? undefined : this.#homeOf(options.near);
+    const block: Block = home === undefined ? this.#memory.allocate(bytes) : this.#memory.allocateAt(home, bytes);
+    const view = this.#memory.view(block, dtype, sizeOf(shape));
+    this.#allocated.set(view, () => {
+      if (home === undefined) block.arena.release(block);
+      else this.#memory.releaseAt(home, block);
+    });
+    return view;
+  }
+
+  /**
+   * Gives back an array from `allocate`. The array must not be used afterwards.
+   * @throws ArgumentError if it did not come from `allocate` or was given back before
+   */
+  release(array: TypedArray): void {
+    const free = this.#allocated.get(array);
+    if (free === undefined) {
+      const expected = "an array that `allocate` of this runtime returned and that was not released yet";
+      throw new ArgumentError({ argument: "array", received: array, expected });
+    }
+    this.#allocated.delete(array);
+    free();
+  }
+
+  /**
+   * Starts the threads now rather than on first need. Synchronous steps use threads only once they are up.
+   * @throws ClosedRuntimeError
+   */
+  async ready(): Promise<void> {
+    this.#refuseWhenClosed();
+    await this.#device.ready();
+  }
+
+  /**
+   * Ends the runtime: takes no new steps, waits for those in the queue, stops the threads. Variables stay
+   * readable. A second call returns the first one's promise.
+   */
+  close(options: CloseOptions = {}): Promise<void> {
+    this.#closing ??= this.#close(options);
+    return this.#closing;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  /**
+   * Ends one thread as a crash would, so that an application can test what it does about a WorkerLostError.
+   */
+  debugTerminateLane(lane: number): Promise<void> {
+    return this.#device.terminateLane(lane);
+  }
+
+  async #close({ timeout, signal }: CloseOptions): Promise<void> {
+    this.#queue.close();
+    const giveUp = () => this.#queue.refuseWaiting(new ClosedRuntimeError("The runtime was closed."));
+    const timer = timeout === undefined ? undefined : setTimeout(giveUp, timeout);
+    if (signal?.aborted) giveUp();
+    signal?.addEventListener("abort", giveUp, { once: true });
+    try {
+      await this.#queue.drained();
+    } finally {
+      clearTimeout(timer);
+      signal?.removeEventListener("abort", giveUp);
+    }
+    await this.#device.close();
+  }
+
+  #homeOf(near: unknown) {
+    const internals = (near as { [variableInternals]?: VariableInternals })[variableInternals];
+    if (internals === undefined || internals.storage.segments.length === 0) {
+      throw new OptionError({ argument: "near", received: near, expected: "a Variable" });
+    }
+    return internals.storage.segments[0]!.home;
+  }
+
+  #refuseWhenClosed(): void {
+    if (this.closed) throw new ClosedRuntimeError();
+  }
+}

@@ -1,0 +1,124 @@
+import type { DType, TypedArray } from "@shardgrad/workers";
+import { OptionError, ShapeError } from "../errors/index.js";
+import { normalSource, uniformSource } from "./random.js";
+import { bitsOf, flatten, type NestedArray, shapeOfNested, sizeOf, writeNumbers } from "./values.js";
+
+/** Fills a new variable: a name, or a function that returns its values (flat or nested). */
+export type Initializer =
+  | "zeros"
+  | "ones"
+  | ((shape: readonly number[], dtype: DType) => NestedArray | ArrayLike<number>);
+
+export interface UniformOptions {
+  /** Default 0. */
+  readonly min?: number | undefined;
+  /** Default 1. */
+  readonly max?: number | undefined;
+  /** Any 32-bit integer; random when absent. */
+  readonly seed?: number | undefined;
+}
+
+export interface NormalOptions {
+  /** Default 0. */
+  readonly mean?: number | undefined;
+  /** Default 1. */
+  readonly stddev?: number | undefined;
+  /** Any 32-bit integer; random when absent. */
+  readonly seed?: number | undefined;
+}
+
+/** Writes the elements from flat offset `start` on into a view. Called for each segment in order. */
+export type Fill = (view: TypedArray, start: number) => void;
+
+/** An initializer of this package that writes in place, so that a large table needs no second copy. */
+interface FillingInitializer {
+  readonly filler?: (dtype: DType) => Fill;
+}
+
+export function uniform({ min = 0, max = 1, seed }: UniformOptions): Initializer {
+  checkFinite("min", min);
+  checkFinite("max", max);
+  if (min > max) throw new OptionError({ argument: "max", received: max, expected: `a number not below min (${min})` });
+  const source = uniformSource(checkSeed(seed));
+  return drawing(() => min + (max - min) * source());
+}
+
+export function normal({ mean = 0, stddev = 1, seed }: NormalOptions): Initializer {
+  checkFinite("mean", mean);
+  checkFinite("stddev", stddev);
+  const source = normalSource(checkSeed(seed));
+  return drawing(() => mean + stddev * source());
+}
+
+function drawing(draw: () => number): Initializer {
+  return filling((dtype) => (view) => {
+    if (dtype === "float16") writeNumbers(dtype, view, Array.from(view, draw));
+    else for (let i = 0; i < view.length; i++) view[i] = draw();
+  });
+}
+
+/** Every element the same number. */
+export function filled(value: number): Initializer {
+  return filling((dtype) => constant(dtype, value));
+}
+
+/** Whatever a function writes into each segment. */
+export function filling(filler: (dtype: DType) => Fill): Initializer {
+  return Object.assign(() => [], { filler });
+}
+
+function checkFinite(argument: string, value: unknown): void {
+  if (!Number.isFinite(value)) throw new OptionError({ argument, received: value, expected: "a finite number" });
+}
+
+function checkSeed(seed: number | undefined): number {
+  if (seed === undefined) return Math.floor(Math.random() * 4_294_967_296);
+  if (Number.isSafeInteger(seed)) return seed | 0;
+  throw new OptionError({ argument: "seed", received: seed, expected: "an integer" });
+}
+
+/** How to write a value of a known shape and dtype, everything checked before the first element is written. */
+export function initialValues(
+  value: NestedArray | TypedArray | Initializer,
+  shape: readonly number[],
+  dtype: DType,
+  argument = "initialValue",
+): Fill {
+  if (value === "zeros") return () => {};
+  if (value === "ones") return constant(dtype, 1);
+  if (typeof value === "string") {
+    throw new OptionError({ argument: "initializer", received: value, expected: '"zeros", "ones" or a function' });
+  }
+  if (typeof value === "function") return fromInitializer(value, shape, dtype);
+  if (ArrayBuffer.isView(value)) {
+    const source = bitsOf(value as TypedArray);
+    return (view, start) => view.set(source.subarray(start, start + view.length));
+  }
+  const flat = flatten(value, shapeOfNested(value), argument);
+  return (view, start) => writeNumbers(dtype, view, flat, start);
+}
+
+function constant(dtype: DType, value: number): Fill {
+  return (view) => {
+    writeNumbers(dtype, view.subarray(0, Math.min(1, view.length)), [value]);
+    if (view.length > 0) view.fill(view[0]!);
+  };
+}
+
+function fromInitializer(
+  initializer: Exclude<Initializer, string>,
+  shape: readonly number[],
+  dtype: DType,
+): Fill {
+  const { filler } = initializer as FillingInitializer;
+  if (filler !== undefined) return filler(dtype);
+  const result = initializer(shape, dtype);
+  const flat = ArrayBuffer.isView(result)
+    ? (result as unknown as ArrayLike<number>)
+    : flatten(result as NestedArray, shapeOfNested(result as NestedArray), "initializer");
+  if (flat.length !== sizeOf(shape)) {
+    const expected = `values of shape [${shape.join(", ")}]`;
+    throw new ShapeError({ argument: "initializer", received: result, expected });
+  }
+  return (view, start) => writeNumbers(dtype, view, flat, start);
+}

@@ -1,0 +1,92 @@
+import {
+  type Block,
+  type DType,
+  dtypeInfo,
+  type Home,
+  type MemoryPool,
+  type TypedArray,
+  viewOf,
+} from "@shardgrad/workers";
+
+/** A contiguous part of an array that lies in one memory. */
+export interface StorageSegment {
+  /** First element of the segment. */
+  readonly start: number;
+  readonly count: number;
+  readonly home: Home;
+  readonly block: Block;
+  readonly view: TypedArray;
+}
+
+/** The shared memory of one variable: one segment, or several when it is larger than a memory takes. */
+export class Storage {
+  readonly segments: readonly StorageSegment[];
+  readonly #memory: MemoryPool;
+  /** Steps that use the memory now. */
+  #users = 0;
+  #releaseWanted = false;
+
+  private constructor(memory: MemoryPool, segments: readonly StorageSegment[]) {
+    this.#memory = memory;
+    this.segments = segments;
+  }
+
+  /** Zeroed storage; split between rows where it must be split. */
+  static create(memory: MemoryPool, dtype: DType, size: number, rowSize: number): Storage {
+    const { bytes } = dtypeInfo[dtype];
+    const most = Math.floor(memory.segmentBytes / bytes);
+    // A row too long for one memory is split inside; such a variable takes dense gradients only.
+    const unit = rowSize <= most ? Math.max(rowSize, 1) : 1;
+    const step = Math.floor(most / unit) * unit;
+    return Storage.#build(memory, (add) => {
+      for (let start = 0; start === 0 || start < size; start += step) {
+        const count = Math.min(step, size - start);
+        add(memory.reserve(count * bytes), start, count, dtype);
+      }
+    });
+  }
+
+  /** Zeroed storage of the same size in the same memories, so that kernels reach both. */
+  static beside(memory: MemoryPool, other: Storage, dtype: DType): Storage {
+    return Storage.#build(memory, (add) => {
+      for (const { home, start, count } of other.segments) add(home, start, count, dtype);
+    });
+  }
+
+  static #build(
+    memory: MemoryPool,
+    fill: (add: (home: Home, start: number, count: number, dtype: DType) => void) => void,
+  ): Storage {
+    const segments: StorageSegment[] = [];
+    try {
+      fill((home, start, count, dtype) => {
+        const block = memory.allocateAt(home, count * dtypeInfo[dtype].bytes);
+        const view = viewOf(dtype, memory.bufferOf(home.arena), block.offset, count);
+        segments.push({ start, count, home, block, view });
+      });
+    } catch (error) {
+      for (const { home, block } of segments) memory.releaseAt(home, block);
+      throw error;
+    }
+    return new Storage(memory, segments);
+  }
+
+  /** Memory is not given back while a step uses it. */
+  hold(): void {
+    this.#users++;
+  }
+
+  letGo(): void {
+    this.#users--;
+    if (this.#users === 0 && this.#releaseWanted) this.#free();
+  }
+
+  release(): void {
+    this.#releaseWanted = true;
+    if (this.#users === 0) this.#free();
+  }
+
+  #free(): void {
+    for (const { home, block } of this.segments) this.#memory.releaseAt(home, block);
+  }
+}

@@ -1,0 +1,264 @@
+import type { DType, TypedArray } from "@shardgrad/workers";
+import { ArgumentError, DisposedVariableError, DtypeError, OptionError, ShapeError, SplitVariableError } from "../errors/index.js";
+import { runtimeInternals } from "../runtime/internals.js";
+import { Runtime } from "../runtime/runtime.js";
+import { type Initializer, initialValues, type NormalOptions, normal, type UniformOptions, uniform } from "./initializers.js";
+import { type VariableInternals, variableInternals } from "./internals.js";
+import { Storage } from "./storage.js";
+import {
+  bitsOf,
+  checkDtype,
+  checkShape,
+  dtypeOfArray,
+  flatten,
+  type NestedArray,
+  nest,
+  readNumbers,
+  rowSizeOf,
+  shapeOfNested,
+  sizeOf,
+  writeNumbers,
+} from "./values.js";
+
+export interface VariableOptions {
+  /** Default "Variable". Slots are named after it. */
+  readonly name?: string | undefined;
+  /** Needed with an initializer; otherwise the value's own shape, or any of the same size. */
+  readonly shape?: readonly number[] | undefined;
+  /** Default float32, or what a typed array holds. */
+  readonly dtype?: DType | undefined;
+  /** Where the memory comes from; default `Runtime.default()`. */
+  readonly runtime?: Runtime | undefined;
+  /** Default true. Optimizer slots are not trainable. */
+  readonly trainable?: boolean | undefined;
+}
+
+/** A part of a variable that lies in one memory. */
+export interface VariableSegment {
+  /** Flat offset of its first element. */
+  readonly start: number;
+  /** Live view of its elements. */
+  readonly data: TypedArray;
+}
+
+const optionNames = new Set(["name", "shape", "dtype", "runtime", "trainable"]);
+let created = 0;
+
+/**
+ * A trainable array in shared memory, after Keras' tf.Variable.
+ *
+ * @example
+ * import { Variable } from "@shardgrad/core";
+ * const weights = new Variable([[1, 2], [3, 4]], { name: "weights" });
+ * weights.data[0] = 5; // live: the next step sees it
+ * console.log(weights.shape, weights.toArray());
+ */
+export class Variable {
+  readonly name: string;
+  readonly shape: readonly number[];
+  readonly dtype: DType;
+  /** Number of elements. */
+  readonly size: number;
+  readonly trainable: boolean;
+  readonly #storage: Storage;
+  readonly #internals: VariableInternals;
+  #disposed = false;
+
+  /**
+   * @param initialValue - a number, nested arrays, a typed array of the dtype (Uint16Array: float16 bit
+   *   patterns), or an initializer: "zeros", "ones", or a function of shape and dtype
+   * @throws ShapeError, DtypeError, OptionError, ClosedRuntimeError, MemoryExhaustedError
+   */
+  constructor(initialValue: NestedArray | TypedArray | Initializer, options: VariableOptions = {}) {
+    for (const [name, value] of Object.entries(options)) {
+      if (!optionNames.has(name)) {
+        const message = `Unknown option \`${name}\` of Variable.`;
+        throw new OptionError({ argument: name, received: value, expected: [...optionNames].join(", "), message });
+      }
+    }
+    const { shape, dtype } = describe(initialValue, options);
+    this.name = options.name ?? "Variable";
+    this.shape = Object.freeze([...shape]);
+    this.dtype = dtype;
+    this.size = sizeOf(shape);
+    this.trainable = options.trainable ?? true;
+    const fill = initialValues(initialValue, this.shape, dtype);
+    const runtime = options.runtime ?? Runtime.default();
+    const internals = runtime[runtimeInternals];
+    if (internals === undefined) {
+      throw new OptionError({ argument: "runtime", received: runtime, expected: "a Runtime" });
+    }
+    const reference = besideOf(options);
+    const rowSize = rowSizeOf(shape);
+    this.#storage =
+      reference === undefined
+        ? Storage.create(internals.memory, dtype, this.size, rowSize)
+        : Storage.beside(internals.memory, reference[variableInternals].storage, dtype);
+    this.#internals = { storage: this.#storage, runtime, rowSize, pin: created++ };
+    try {
+      for (const segment of this.#storage.segments) fill(segment.view, segment.start);
+    } catch (error) {
+      this.#storage.release();
+      throw error;
+    }
+  }
+
+  /** @internal */
+  get [variableInternals](): VariableInternals {
+    return this.#internals;
+  }
+
+  /** A variable of zeros. @throws as the constructor */
+  static zeros(shape: readonly number[], options: Omit<VariableOptions, "shape"> = {}): Variable {
+    return new Variable("zeros", { ...options, shape });
+  }
+
+  /** A variable of ones. @throws as the constructor */
+  static ones(shape: readonly number[], options: Omit<VariableOptions, "shape"> = {}): Variable {
+    return new Variable("ones", { ...options, shape });
+  }
+
+  /**
+   * Uniform random numbers in [min, max), the same for the same seed.
+   * @throws OptionError for bounds that are not finite or not in order; as the constructor otherwise
+   */
+  static uniform(
+    shape: readonly number[],
+    { min, max, seed, ...options }: UniformOptions & Omit<VariableOptions, "shape"> = {},
+  ): Variable {
+    return new Variable(uniform({ min, max, seed }), { ...options, shape });
+  }
+
+  /**
+   * Normal random numbers, the same for the same seed.
+   * @throws OptionError for a mean or standard deviation that is not finite; as the constructor otherwise
+   */
+  static normal(
+    shape: readonly number[],
+    { mean, stddev, seed, ...options }: NormalOptions & Omit<VariableOptions, "shape"> = {},
+  ): Variable {
+    return new Variable(normal({ mean, stddev, seed }), { ...options, shape });
+  }
+
+  /**
+   * Live view of the elements in shared memory; float16 as bit patterns. Its buffer can be posted to threads.
+   * It must not be used after `dispose`.
+   * @throws DisposedVariableError, SplitVariableError when the variable lies in several memories
+   */
+  get data(): TypedArray {
+    this.#refuseWhenDisposed();
+    const { segments } = this.#storage;
+    if (segments.length > 1) {
+      throw new SplitVariableError(
+        `${this.name} is larger than one memory and lies in ${segments.length} segments: use \`segments\`.`,
+      );
+    }
+    return segments[0]!.view;
+  }
+
+  /** Live views of all elements in order, one for each memory. @throws DisposedVariableError */
+  get segments(): readonly VariableSegment[] {
+    this.#refuseWhenDisposed();
+    return this.#storage.segments.map(({ start, view }) => ({ start, data: view }));
+  }
+
+  get disposed(): boolean {
+    return this.#disposed;
+  }
+
+  /**
+   * Replaces all values.
+   * @throws ShapeError, DtypeError for a typed array of another dtype, ArgumentError, DisposedVariableError
+   */
+  assign(values: NestedArray | TypedArray): void {
+    this.#refuseWhenDisposed();
+    if (typeof values === "string" || typeof values === "function") {
+      throw new ArgumentError({ argument: "values", received: values, expected: "numbers or a typed array" });
+    }
+    const { shape, dtype } = describe(values, { shape: this.shape, dtype: this.dtype }, "values", true);
+    const fill = initialValues(values, shape, dtype, "values");
+    for (const { view, start } of this.#storage.segments) fill(view, start);
+  }
+
+  /** The values as numbers, nested by shape. @throws DisposedVariableError */
+  toArray(): NestedArray {
+    this.#refuseWhenDisposed();
+    const flat = this.#storage.segments.flatMap(({ view }) => readNumbers(this.dtype, view));
+    return nest(flat, this.shape);
+  }
+
+  /** Gives the memory back, at the end of the step that uses it if there is one. Again: nothing. */
+  dispose(): void {
+    if (this.#disposed) return;
+    this.#disposed = true;
+    this.#storage.release();
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+
+  #refuseWhenDisposed(): void {
+    if (!this.#disposed) return;
+    const message = `The variable ${this.name} was disposed.`;
+    throw new DisposedVariableError({ argument: "variable", received: this.name, expected: "a live variable", message });
+  }
+}
+
+/** Options of slots that share the memories of a model variable; not part of the public options. */
+const beside: unique symbol = Symbol("beside");
+
+/** A variable whose elements lie in the same memories as those of a reference of the same size. */
+export function variableBeside(
+  reference: Variable,
+  initialValue: NestedArray | TypedArray | Initializer,
+  options: VariableOptions,
+): Variable {
+  return new Variable(initialValue, { ...options, [beside]: reference } as VariableOptions);
+}
+
+function besideOf(options: VariableOptions): Variable | undefined {
+  return (options as { [beside]?: Variable })[beside];
+}
+
+/** Shape and dtype of a value under the options. */
+function describe(
+  value: NestedArray | TypedArray | Initializer,
+  { shape, dtype }: { shape?: readonly number[] | undefined; dtype?: DType | undefined },
+  argument = "initialValue",
+  exact = false,
+): { shape: readonly number[]; dtype: DType } {
+  if (shape !== undefined) checkShape(shape, "shape");
+  if (dtype !== undefined) checkDtype(dtype);
+  if (typeof value === "string" || typeof value === "function") {
+    if (shape !== undefined) return { shape, dtype: dtype ?? "float32" };
+    throw new ShapeError({ argument: "shape", received: shape, expected: "a shape, as an initializer has none of its own" });
+  }
+  if (ArrayBuffer.isView(value)) {
+    const held = dtypeOfArray(value);
+    if (held === undefined || (dtype !== undefined && held !== dtype)) {
+      const expected = dtype === undefined ? "a Float32Array, Float64Array or Uint16Array" : `values of dtype ${dtype}`;
+      throw new DtypeError({ argument, received: value, expected });
+    }
+    return { shape: fitting(shape ?? [value.length], [value.length], argument, value, false), dtype: held };
+  }
+  if (typeof value !== "number" && !Array.isArray(value)) {
+    throw new ArgumentError({ argument, received: value, expected: "a number, nested arrays or a typed array" });
+  }
+  const own = shapeOfNested(value);
+  return { shape: fitting(shape ?? own, own, argument, value, exact), dtype: dtype ?? "float32" };
+}
+
+function fitting(
+  shape: readonly number[],
+  own: readonly number[],
+  argument: string,
+  received: unknown,
+  exact: boolean,
+): readonly number[] {
+  const same = exact ? own.join() === shape.join() : sizeOf(own) === sizeOf(shape);
+  if (same) return shape;
+  const expected = `values of shape [${shape.join(", ")}], not [${own.join(", ")}]`;
+  throw new ShapeError({ argument, received, expected });
+}
+

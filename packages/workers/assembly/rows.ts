@@ -1,0 +1,93 @@
+// Sparse Adagrad: only the rows named by the slices, each by the lane that owns it.
+import { CLIP_NONE, CLIP_NORM, CLIP_SCALE, CLIP_VALUE } from "./formulas";
+import { manySlices, oneSlice } from "./row";
+import { splat } from "./lanes";
+import { entries, sortedEntries } from "./slices";
+import { touchEntries } from "./touch";
+
+export function adagradRows<T>(
+  variable: usize,
+  accumulator: usize,
+  rowSize: u32,
+  indices: usize,
+  values: usize,
+  sliceCount: u32,
+  lane: u32,
+  laneCount: u32,
+  ownerShift: u32,
+  scratch: usize,
+  learningRate: f64,
+  epsilon: f64,
+  clipKind: i32,
+  clipA: f64,
+  clipB: f64,
+  perRow: u32,
+): void {
+  const rowBytes = rowSize * <u32>sizeof<T>();
+  const list = sortedEntries(indices, sliceCount, lane, laneCount, ownerShift, rowBytes, scratch);
+  const rate = splat<T>(learningRate);
+  const eps = splat<T>(epsilon);
+  const a = splat<T>(clipA);
+  const b = splat<T>(clipB);
+  const w = variable, s = accumulator, n = rowBytes, o = scratch;
+  // Constants here are constants in the inlined loops, as in dense.ts.
+  if (sizeof<T>() == 2) pass<T>(w, s, n, list, values, o, rate, eps, clipKind, a, b, perRow);
+  else if (clipKind == CLIP_NONE) pass<T>(w, s, n, list, values, o, rate, eps, CLIP_NONE, a, b, perRow);
+  else if (clipKind == CLIP_SCALE) pass<T>(w, s, n, list, values, o, rate, eps, CLIP_SCALE, a, b, perRow);
+  else if (clipKind == CLIP_NORM) pass<T>(w, s, n, list, values, o, rate, eps, CLIP_NORM, a, b, perRow);
+  else pass<T>(w, s, n, list, values, o, rate, eps, CLIP_VALUE, a, b, perRow);
+}
+
+/** Bytes of variable rows in one block; the accumulator rows and slices come on top. */
+// @ts-ignore: decorator
+@inline const BLOCK_BYTES: u32 = 8192;
+// @ts-ignore: decorator
+@inline const MOST: u32 = 64;
+
+// @ts-ignore: decorator
+@inline
+function pass<T>(
+  variable: usize,
+  accumulator: usize,
+  rowBytes: u32,
+  list: usize,
+  values: usize,
+  scratch: usize,
+  rate: v128,
+  epsilon: v128,
+  clipKind: i32,
+  a: v128,
+  b: v128,
+  perRow: u32,
+): void {
+  const block = min<u32>(max<u32>(BLOCK_BYTES / rowBytes, 1), MOST);
+  const count = entries;
+  let touched: u32 = 0;
+  let seen: u32 = 0;
+  let next: u32 = 0;
+  while (next < count) {
+    const blockEnd = min<u32>(next + block, count);
+    const touchEnd = min<u32>(blockEnd + block, count);
+    if (touched < touchEnd) {
+      seen ^= touchEntries(list, touched, touchEnd, variable, accumulator, values, rowBytes);
+      touched = touchEnd;
+    }
+    while (next < blockEnd) {
+      const start = next;
+      const entry = load<u64>(list + (start << 3));
+      const row = <u32>(entry >> 32);
+      next++;
+      while (next < count && load<u32>(list + (next << 3) + 4) == row) next++;
+      const w = variable + row * rowBytes;
+      const s = accumulator + row * rowBytes;
+      if (next - start == 1) {
+        oneSlice<T>(w, s, values + <u32>entry, rowBytes, rate, epsilon, clipKind, a, b);
+      } else {
+        const first = list + (start << 3);
+        manySlices<T>(w, s, first, next - start, values, rowBytes, rate, epsilon, clipKind, a, b, perRow);
+      }
+    }
+  }
+  // Stored so that the loads stay. The lists are not needed any more.
+  store<u32>(scratch, seen);
+}

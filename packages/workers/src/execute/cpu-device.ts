@@ -1,0 +1,134 @@
+import { kernelModule } from "../kernels/instance.js";
+import type { Arena, Block } from "../memory/arena.js";
+import { MemoryExhaustedError, type MemoryPool } from "../memory/memory-pool.js";
+import type { StepOutcome, StepPlan } from "../plan/contract.js";
+import { lower, type Scratch } from "../plan/lower.js";
+import { groupCount, type ProgramWriter } from "../plan/program.js";
+import { alone, LaneRunner } from "./lane-runner.js";
+import { type PoolEvents, WorkerPool } from "./worker-pool.js";
+
+export interface CpuDeviceOptions {
+  /** Lanes; 0 runs everything on the calling thread. */
+  readonly threads: number;
+  /** Steps over fewer elements run on the calling thread. */
+  readonly inlineThreshold: number;
+}
+
+/** Runs step plans on this machine's cores: small steps inline, large ones on the pool. */
+export class CpuDevice {
+  readonly #inlineThreshold: number;
+  readonly #memory: MemoryPool;
+  readonly #runner = new LaneRunner(kernelModule());
+  readonly #pool: WorkerPool | undefined;
+
+  constructor({ threads, inlineThreshold }: CpuDeviceOptions, memory: MemoryPool, events: PoolEvents) {
+    this.#inlineThreshold = inlineThreshold;
+    this.#memory = memory;
+    this.#pool = threads > 0 ? new WorkerPool(threads, events) : undefined;
+  }
+
+  /** Every memory of the pool must be attached before a plan names it. */
+  attach(arena: Arena): void {
+    this.#runner.attachMemory(arena.id, arena.memory);
+    this.#pool?.attachMemory(arena.id, arena.memory);
+  }
+
+  /** Starts the threads now instead of on first need. */
+  async ready(): Promise<void> {
+    await this.#pool?.start();
+  }
+
+  runsInline(plan: StepPlan): boolean {
+    return this.#pool === undefined || plan.elements < this.#inlineThreshold;
+  }
+
+  async run(plan: StepPlan): Promise<StepOutcome> {
+    if (this.runsInline(plan)) return this.#runInline(plan);
+    const pool = this.#pool!;
+    const scratch = new StepScratch(this.#memory, this.#runner);
+    try {
+      const program = await pool.run(lower(plan, pool.lanes, scratch));
+      return this.#outcome("workers", plan, program);
+    } finally {
+      scratch.release();
+    }
+  }
+
+  /** Blocks the calling thread, which computes a share itself. Runs inline while the threads are not up. */
+  runSync(plan: StepPlan): StepOutcome {
+    const pool = this.#pool;
+    if (this.runsInline(plan) || pool === undefined || pool.lanes === 1) return this.#runInline(plan);
+    const scratch = new StepScratch(this.#memory, this.#runner);
+    try {
+      const writer = lower(plan, pool.lanes, scratch);
+      if (!pool.canRunSync(writer)) return this.#runInline(plan);
+      return this.#outcome("workers", plan, pool.runSync(writer, this.#runner));
+    } finally {
+      scratch.release();
+    }
+  }
+
+  /** Position of the first u32 index at or above `rows`, or -1. */
+  checkIndices(arena: Arena, indices: number, count: number, rows: number): number {
+    return this.#runner.instance(arena.id).checkIndices(indices, count, rows);
+  }
+
+  terminateLane(lane: number): Promise<void> {
+    return this.#pool?.terminateLane(lane) ?? Promise.resolve();
+  }
+
+  async close(): Promise<void> {
+    await this.#pool?.close();
+  }
+
+  #runInline(plan: StepPlan): StepOutcome {
+    const scratch = new StepScratch(this.#memory, this.#runner);
+    try {
+      const writer: ProgramWriter = lower(plan, 1, scratch);
+      const program = writer.encode(this.#inlineProgram(writer.length));
+      this.#runner.run(program, 0, alone);
+      return this.#outcome("inline", plan, program);
+    } finally {
+      scratch.release();
+    }
+  }
+
+  #inline = new Float64Array(256);
+
+  #inlineProgram(length: number): Float64Array {
+    if (this.#inline.length < length) this.#inline = new Float64Array(2 * length);
+    return this.#inline;
+  }
+
+  #outcome(device: StepOutcome["device"], plan: StepPlan, program: Float64Array): StepOutcome {
+    if (plan.clip.kind !== "globalNorm" || groupCount(program) === 0) return { device };
+    return { device, globalNorm: this.#runner.clipScalars(program, 0).norm };
+  }
+}
+
+/** Temporary blocks of one step, given back together when it ends. */
+class StepScratch implements Scratch {
+  readonly #blocks: Block[] = [];
+
+  constructor(
+    readonly memory: MemoryPool,
+    readonly runner: LaneRunner,
+  ) {}
+
+  take(memory: number, bytes: number): number {
+    const arena = this.memory.arenas[memory]!;
+    const block = arena.allocate(bytes, false);
+    if (block === undefined) throw new MemoryExhaustedError(bytes);
+    this.#blocks.push(block);
+    return block.offset;
+  }
+
+  rowsBytes(sliceCount: number): number {
+    return this.runner.instance(0).rowsScratchBytes(sliceCount);
+  }
+
+  release(): void {
+    for (const block of this.#blocks) block.arena.release(block);
+    this.#blocks.length = 0;
+  }
+}

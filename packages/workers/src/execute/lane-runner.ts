@@ -1,0 +1,125 @@
+import {
+  doubleFromHalf,
+  halfFromDouble,
+  instantiateKernels,
+  type KernelInstance,
+} from "../kernels/instance.js";
+import { kernels } from "../kernels/table.js";
+import type { WasmMemory, WasmModule } from "../kernels/webassembly.js";
+import { ARGUMENTS, groupAt, phaseCount, RECORD, runLength, runStart } from "../plan/program.js";
+
+/** What a lane needs from the lanes beside it. */
+export interface LaneProgress {
+  /** Called before record `index` (counted over all phases) is run. */
+  started(index: number): void;
+  completed(index: number): void;
+  /** Waits until every lane has ended the phase; false when the step was given up. */
+  barrier(phase: number): boolean;
+}
+
+export const alone: LaneProgress = {
+  started() {},
+  completed() {},
+  barrier: () => true,
+};
+
+/** Runs the records of encoded programs against the memories it was given. One per thread. */
+export class LaneRunner {
+  readonly #instances: KernelInstance[] = [];
+  readonly #module: WasmModule;
+
+  constructor(module: WasmModule) {
+    this.#module = module;
+  }
+
+  attachMemory(id: number, memory: WasmMemory): void {
+    this.#instances[id] ??= instantiateKernels(this.#module, memory);
+  }
+
+  instance(memory: number): KernelInstance {
+    return this.#instances[memory]!;
+  }
+
+  /** Runs one lane's share of a program; false when the step was given up at a barrier. */
+  run(program: Float64Array, lane: number, progress: LaneProgress): boolean {
+    const phases = phaseCount(program);
+    const norms: (ClipScalars | undefined)[] = [];
+    let index = 0;
+    for (let phase = 0; phase < phases; phase++) {
+      if (phase > 0 && !progress.barrier(phase)) return false;
+      const start = runStart(program, phase, lane);
+      const end = start + runLength(program, phase, lane) * RECORD;
+      for (let at = start; at < end; at += RECORD) {
+        progress.started(index);
+        this.#call(program, at, norms);
+        progress.completed(index);
+        index++;
+      }
+    }
+    return true;
+  }
+
+  #call(program: Float64Array, at: number, norms: (ClipScalars | undefined)[]): void {
+    const kernel = program[at]!;
+    const group = program[at + 2]!;
+    const a = at + ARGUMENTS;
+    if (group >= 0) {
+      const scalars = (norms[group] ??= this.clipScalars(program, group));
+      const clip = a + kernels[kernel]!.clipArgument;
+      // The record is this lane's own: nobody else reads or writes it now.
+      program[clip] = scalars.a;
+      program[clip + 1] = scalars.b;
+    }
+    this.#instances[program[at + 1]!]!.functions[kernel]!(
+      program[a]!,
+      program[a + 1]!,
+      program[a + 2]!,
+      program[a + 3]!,
+      program[a + 4]!,
+      program[a + 5]!,
+      program[a + 6]!,
+      program[a + 7]!,
+      program[a + 8]!,
+      program[a + 9]!,
+      program[a + 10]!,
+      program[a + 11]!,
+      program[a + 12]!,
+      program[a + 13]!,
+      program[a + 14]!,
+      program[a + 15]!,
+    );
+  }
+
+  /**
+   * The clip scalars of a norm group, from its partial sums, added in their fixed order. Each lane computes
+   * them for itself after the norm phase: the same inputs in the same order give the same bits everywhere.
+   */
+  clipScalars(program: Float64Array, groupIndex: number): ClipScalars {
+    const group = groupAt(program, groupIndex);
+    const round = roundings[group.dtype]!;
+    let sum = 0;
+    for (const part of group.parts) {
+      sum += this.#instances[part.memory]!.sumPartials(part.partials, part.blocks);
+    }
+    const norm = round(Math.sqrt(round(sum)));
+    const limit = round(group.limit);
+    // TensorFlow's formulas: clip_by_norm is (g * c) / max(norm, c); clip_by_global_norm multiplies by
+    // c * min(1 / norm, 1 / c) and makes everything NaN when the norm is not finite.
+    if (group.kind === 1) return { norm, a: limit, b: Math.max(norm, limit) };
+    const scale = round(limit * Math.min(round(1 / norm), round(1 / limit)));
+    return { norm, a: Number.isFinite(norm) ? scale : Number.NaN, b: 0 };
+  }
+}
+
+export interface ClipScalars {
+  readonly norm: number;
+  readonly a: number;
+  readonly b: number;
+}
+
+/** Rounding to each dtype, by dtype code. */
+const roundings: readonly ((value: number) => number)[] = [
+  Math.fround,
+  (value) => value,
+  (value) => doubleFromHalf(halfFromDouble(value)),
+];

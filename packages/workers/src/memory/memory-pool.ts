@@ -1,0 +1,106 @@
+import { type DType, dtypeInfo, type TypedArray, viewOf } from "../dtype.js";
+import { Arena, type Block, PAGE } from "./arena.js";
+
+/** A variable, its accumulator, its average and one dense gradient must lie in one memory to be fused. */
+const ARRAYS_BESIDE = 4;
+const LARGEST_MEMORY = 65_536 * PAGE;
+/** Share of an arena kept free of reservations, for gradients of other variables and scratch. */
+const SLACK = 1 / 16;
+
+/** The memory in which one segment of a variable and everything beside it is allocated. */
+export interface Home {
+  readonly arena: Arena;
+  readonly reserved: number;
+  users: number;
+}
+
+/** Thrown when no shared memory is left; nothing was changed. */
+export class MemoryExhaustedError extends Error {
+  override readonly name = "MemoryExhaustedError";
+  readonly code = "ERR_SHARDGRAD_MEMORY";
+  constructor(readonly bytes: number) {
+    super(`No shared memory left for ${bytes} bytes.`);
+  }
+}
+
+/** All arenas of one runtime. New ones are made as they are needed. */
+export class MemoryPool {
+  readonly arenas: Arena[] = [];
+  readonly #maxBytes: number;
+  readonly #owners = new WeakMap<ArrayBufferLike, Arena>();
+  readonly #onArena: (arena: Arena) => void;
+
+  constructor(maxBytes = LARGEST_MEMORY, onArena: (arena: Arena) => void = () => {}) {
+    this.#maxBytes = Math.min(Math.max(maxBytes, 2 * PAGE), LARGEST_MEMORY);
+    this.#onArena = onArena;
+  }
+
+  /** Bytes of WebAssembly memory held, grown space that is free again included. */
+  get byteLength(): number {
+    return this.arenas.reduce((sum, arena) => sum + arena.byteLength, 0);
+  }
+
+  /** Most bytes that one array can have for the arrays beside it to fit as well. */
+  get segmentBytes(): number {
+    const usable = (this.#maxBytes - PAGE) * (1 - SLACK);
+    return Math.floor(usable / ARRAYS_BESIDE / 1.1 / 64) * 64 - 8192;
+  }
+
+  /** Promises room for an array of `bytes` and the arrays beside it. */
+  reserve(bytes: number): Home {
+    const reserved = Math.ceil(ARRAYS_BESIDE * (bytes * 1.05 + 512));
+    const fits = (arena: Arena) => arena.reserved + reserved <= arena.capacity * (1 - SLACK);
+    const arena = this.arenas.find(fits) ?? this.#addArena();
+    arena.reserved += reserved;
+    return { arena, reserved, users: 0 };
+  }
+
+  /** A block beside the variable that lives at `home`. */
+  allocateAt(home: Home, bytes: number, zero = true): Block {
+    const block = home.arena.allocate(bytes, zero);
+    if (block === undefined) throw new MemoryExhaustedError(bytes);
+    home.users++;
+    return block;
+  }
+
+  releaseAt(home: Home, block: Block): void {
+    home.arena.release(block);
+    home.users--;
+    if (home.users === 0) home.arena.reserved -= home.reserved;
+  }
+
+  /** A block in any arena that has room. */
+  allocate(bytes: number): Block {
+    for (const arena of this.arenas) {
+      const block = arena.allocate(bytes);
+      if (block !== undefined) return block;
+    }
+    const block = this.#addArena().allocate(bytes);
+    if (block === undefined) throw new MemoryExhaustedError(bytes);
+    return block;
+  }
+
+  view(block: Block, dtype: DType, length = block.byteLength / dtypeInfo[dtype].bytes): TypedArray {
+    return viewOf(dtype, this.bufferOf(block.arena), block.offset, length);
+  }
+
+  /** The arena's current buffer, remembered so that views of it are recognized later. */
+  bufferOf(arena: Arena): ArrayBufferLike {
+    // A grown shared memory shows a new buffer object over the same bytes; old views stay valid.
+    const buffer = arena.memory.buffer;
+    this.#owners.set(buffer, arena);
+    return buffer;
+  }
+
+  /** The arena that a view lies in, if it is one of this pool's. */
+  arenaOf(view: ArrayBufferView): Arena | undefined {
+    return this.#owners.get(view.buffer);
+  }
+
+  #addArena(): Arena {
+    const arena = new Arena(this.arenas.length, this.#maxBytes);
+    this.arenas.push(arena);
+    this.#onArena(arena);
+    return arena;
+  }
+}

@@ -1,0 +1,90 @@
+import type { DType } from "../dtype.js";
+
+/**
+ * What core hands to a device: one step as plain data. Types only, so that every device (inline, workers,
+ * GPU) can take it without importing core.
+ */
+
+/** Gradient clipping of a step, Keras' precedence already applied. */
+export type ClipPlan =
+  | { readonly kind: "none" }
+  | { readonly kind: "norm"; readonly limit: number }
+  | { readonly kind: "globalNorm"; readonly limit: number }
+  | { readonly kind: "value"; readonly limit: number };
+
+/** average = momentum * average + (1 - momentum) * variable; `overwrite` copies it back into the variable. */
+export interface AveragePlan {
+  readonly momentum: number;
+  readonly overwrite: boolean;
+}
+
+/** A contiguous part of a variable that lies in one memory; all offsets are byte offsets in that memory. */
+export interface SegmentPlan {
+  readonly memory: number;
+  /** First element of the segment within the variable. */
+  readonly start: number;
+  readonly count: number;
+  readonly variable: number;
+  /** 0 where the operation has none. */
+  readonly accumulator: number;
+  /** 0 where the step keeps no averages. */
+  readonly average: number;
+  readonly gradient: SegmentGradient;
+}
+
+export type SegmentGradient =
+  | { readonly kind: "none" }
+  | { readonly kind: "dense"; readonly offset: number }
+  | {
+      readonly kind: "slices";
+      /** Row numbers within the segment, u32. */
+      readonly indices: number;
+      readonly values: number;
+      readonly count: number;
+    };
+
+export interface UpdatePlan {
+  /** `adagrad`: clip, update and average. `clip`: clip the gradient in place. `average`: averages only. */
+  readonly operation: "adagrad" | "clip" | "average";
+  readonly dtype: DType;
+  /** Elements of a row: the product of all dimensions but the first. */
+  readonly rowSize: number;
+  /** Keeps a small variable on one lane for its life. */
+  readonly pin: number;
+  readonly segments: readonly SegmentPlan[];
+  readonly learningRate: number;
+  readonly epsilon: number;
+  /** Sum the slices of a row before squaring. */
+  readonly perRow: boolean;
+}
+
+export interface StepPlan {
+  readonly updates: readonly UpdatePlan[];
+  readonly clip: ClipPlan;
+  readonly average: AveragePlan | null;
+  /** Elements that the step reads: the measure by which a device is chosen. */
+  readonly elements: number;
+}
+
+/** What a completed step reports. */
+export interface StepOutcome {
+  readonly device: "inline" | "workers";
+  /** Norm over all gradients before clipping, when the step clips by it. */
+  readonly globalNorm?: number;
+}
+
+/** State of one part of a variable after a lane was lost in mid-step. */
+export interface LaneDamage {
+  /** Position of the update in the plan. */
+  readonly update: number;
+  readonly state: "unknown" | "notApplied" | "applied";
+  /** Flat elements [start, end), for dense work. */
+  readonly elements?: readonly [number, number];
+  /** For row work: the rows of this segment that belong to the lane are `(row >> shift) % lanes === lane`. */
+  readonly rows?: {
+    readonly segment: number;
+    readonly lane: number;
+    readonly lanes: number;
+    readonly shift: number;
+  };
+}

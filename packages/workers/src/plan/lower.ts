@@ -1,0 +1,267 @@
+import { dtypeInfo } from "../dtype.js";
+import {
+  averageKinds,
+  clipKinds,
+  type Kernel,
+  type KernelOperation,
+  kernelFor,
+  NORM_BLOCK,
+} from "../kernels/table.js";
+import type { SegmentPlan, StepPlan, UpdatePlan } from "./contract.js";
+import { ProgramWriter } from "./program.js";
+import { dealsRows, ownerShift, tiles } from "./shards.js";
+
+/** Temporary memory of one step. */
+export interface Scratch {
+  /** Byte offset of `bytes` (not zeroed) in a memory; given back when the step has ended. */
+  take(memory: number, bytes: number): number;
+  /** Bytes that the row kernel needs to group this many slices. */
+  rowsBytes(sliceCount: number): number;
+}
+
+const NORMS = 0;
+
+/** Turns a step plan into kernel calls for `lanes` lanes: norms first, then updates, then averages of tables. */
+export function lower(plan: StepPlan, lanes: number, scratch: Scratch): ProgramWriter {
+  const byNorm = plan.clip.kind === "norm" || plan.clip.kind === "globalNorm";
+  const tableAverages = plan.average !== null && plan.updates.some(hasSlices);
+  const updates = byNorm ? 1 : 0;
+  const writer = new ProgramWriter(1 + updates + (tableAverages ? 1 : 0), lanes);
+  const groups = byNorm ? lowerNorms(plan, writer, scratch) : null;
+  const rowScratch = new Map<string, number>();
+  plan.updates.forEach((update, index) => {
+    const clip = clipArguments(plan, groups === null ? -1 : groups[index]!);
+    const lowering: Lowering = { plan, writer, update, index, clip, phase: updates, scratch, rowScratch };
+    update.segments.forEach((segment, s) => {
+      lowerSegment(lowering, segment, s);
+    });
+  });
+  return writer;
+}
+
+interface ClipArguments {
+  readonly group: number;
+  readonly kind: number;
+  readonly a: number;
+}
+
+interface Lowering {
+  readonly plan: StepPlan;
+  readonly writer: ProgramWriter;
+  readonly update: UpdatePlan;
+  readonly index: number;
+  readonly clip: ClipArguments;
+  readonly phase: number;
+  readonly scratch: Scratch;
+  readonly rowScratch: Map<string, number>;
+}
+
+function hasSlices(update: UpdatePlan): boolean {
+  return update.segments.some((segment) => segment.gradient.kind === "slices");
+}
+
+function clipArguments(plan: StepPlan, group: number): ClipArguments {
+  switch (plan.clip.kind) {
+    case "none":
+      return { group: -1, kind: clipKinds.none, a: 0 };
+    case "value":
+      return { group: -1, kind: clipKinds.value, a: plan.clip.limit };
+    // The scalars of the norm kinds are known only after the first phase: each lane computes them.
+    case "norm":
+      return { group, kind: clipKinds.norm, a: 0 };
+    case "globalNorm":
+      return { group, kind: clipKinds.scale, a: 0 };
+  }
+}
+
+/** Plans the partial sums of squares; returns the norm group of each update. */
+function lowerNorms(plan: StepPlan, writer: ProgramWriter, scratch: Scratch): number[] {
+  const limit = plan.clip.kind === "none" ? 0 : plan.clip.limit;
+  const global = plan.clip.kind === "globalNorm";
+  return plan.updates.map((update, index) => {
+    if (!global || writer.groups.length === 0) {
+      const dtype = dtypeInfo[update.dtype].code;
+      writer.groups.push({ kind: global ? 2 : 1, limit, dtype, parts: [] });
+    }
+    const group = writer.groups[writer.groups.length - 1]!;
+    const { bytes } = dtypeInfo[update.dtype];
+    update.segments.forEach((segment, s) => {
+      const values = gradientValues(segment, update.rowSize);
+      const blocks = Math.ceil(values.count / NORM_BLOCK);
+      if (blocks === 0) return;
+      const partials = scratch.take(segment.memory, blocks * 8);
+      group.parts.push({ memory: segment.memory, partials, blocks });
+      for (const tile of tiles(values.count, writer.lanes, update.pin)) {
+        const args = [
+          values.offset + tile.start * bytes,
+          tile.count,
+          partials + (tile.start / NORM_BLOCK) * 8,
+        ];
+        add(writer, NORMS, tile.lane, kernelFor("sumSquares", update.dtype), segment, index, s, tile, args);
+      }
+    });
+    return writer.groups.length - 1;
+  });
+}
+
+function gradientValues(segment: SegmentPlan, rowSize: number): { offset: number; count: number } {
+  const { gradient } = segment;
+  if (gradient.kind === "dense") return { offset: gradient.offset, count: segment.count };
+  if (gradient.kind === "slices") return { offset: gradient.values, count: gradient.count * rowSize };
+  return { offset: 0, count: 0 };
+}
+
+function lowerSegment(lowering: Lowering, segment: SegmentPlan, s: number): void {
+  const { update, plan } = lowering;
+  if (update.operation === "clip") lowerClip(lowering, segment, s);
+  else if (update.operation === "average") lowerAverage(lowering, segment, s, lowering.phase);
+  else if (segment.gradient.kind === "dense") lowerDense(lowering, segment, s);
+  else if (segment.gradient.kind === "slices") {
+    if (segment.gradient.count > 0) lowerRows(lowering, segment, s);
+    if (plan.average !== null) lowerAverage(lowering, segment, s, lowering.phase + 1);
+  }
+}
+
+function averageArguments(plan: StepPlan): [momentum: number, complement: number, kind: number] {
+  if (plan.average === null) return [0, 0, averageKinds.none];
+  const { momentum, overwrite } = plan.average;
+  return [momentum, 1 - momentum, overwrite ? averageKinds.overwrite : averageKinds.update];
+}
+
+function lowerDense(lowering: Lowering, segment: SegmentPlan, s: number): void {
+  const { plan, writer, update, clip } = lowering;
+  if (segment.gradient.kind !== "dense") return;
+  const { bytes } = dtypeInfo[update.dtype];
+  const average = averageArguments(plan);
+  for (const tile of tiles(segment.count, writer.lanes, update.pin)) {
+    const shift = tile.start * bytes;
+    const args = [
+      segment.variable + shift,
+      segment.accumulator + shift,
+      segment.average + shift,
+      segment.gradient.offset + shift,
+      tile.count,
+      update.learningRate,
+      update.epsilon,
+      clip.kind,
+      clip.a,
+      0,
+      ...average,
+    ];
+    addTile(lowering, lowering.phase, "adagradDense", segment, s, tile, args);
+  }
+}
+
+function lowerRows(lowering: Lowering, segment: SegmentPlan, s: number): void {
+  const { writer, update, clip, scratch, rowScratch } = lowering;
+  const { gradient } = segment;
+  if (gradient.kind !== "slices") return;
+  const dealt = dealsRows(gradient.count, update.rowSize, writer.lanes);
+  const lanes = dealt ? writer.lanes : 1;
+  const shift = ownerShift(update.rowSize * dtypeInfo[update.dtype].bytes);
+  for (let i = 0; i < lanes; i++) {
+    const lane = dealt ? i : update.pin % writer.lanes;
+    const args = [
+      segment.variable,
+      segment.accumulator,
+      update.rowSize,
+      gradient.indices,
+      gradient.values,
+      gradient.count,
+      i,
+      lanes,
+      shift,
+      laneScratch(rowScratch, scratch, segment.memory, lane, scratch.rowsBytes(gradient.count)),
+      update.learningRate,
+      update.epsilon,
+      clip.kind,
+      clip.a,
+      0,
+      update.perRow ? 1 : 0,
+    ];
+    const rows = { lane, start: segment.start, count: -1 };
+    addTile(lowering, lowering.phase, "adagradRows", segment, s, rows, args);
+  }
+}
+
+/** A lane runs its calls one after another, so calls of the same size can share the lane's scratch. */
+function laneScratch(
+  known: Map<string, number>,
+  scratch: Scratch,
+  memory: number,
+  lane: number,
+  bytes: number,
+): number {
+  const key = `${memory}/${lane}/${bytes}`;
+  const found = known.get(key);
+  if (found !== undefined) return found;
+  const offset = scratch.take(memory, bytes);
+  known.set(key, offset);
+  return offset;
+}
+
+function lowerClip(lowering: Lowering, segment: SegmentPlan, s: number): void {
+  const { writer, update, clip } = lowering;
+  if (clip.kind === clipKinds.none) return;
+  const values = gradientValues(segment, update.rowSize);
+  for (const tile of tiles(values.count, writer.lanes, update.pin)) {
+    const offset = values.offset + tile.start * dtypeInfo[update.dtype].bytes;
+    addTile(lowering, lowering.phase, "clip", segment, s, tile, [offset, tile.count, clip.kind, clip.a, 0]);
+  }
+}
+
+function lowerAverage(lowering: Lowering, segment: SegmentPlan, s: number, phase: number): void {
+  const { plan, writer, update } = lowering;
+  const average = averageArguments(plan);
+  for (const tile of tiles(segment.count, writer.lanes, update.pin)) {
+    const shift = tile.start * dtypeInfo[update.dtype].bytes;
+    const args = [segment.variable + shift, segment.average + shift, tile.count, ...average];
+    addTile(lowering, phase, "ema", segment, s, tile, args);
+  }
+}
+
+interface TaskTile {
+  readonly lane: number;
+  readonly start: number;
+  readonly count: number;
+}
+
+function addTile(
+  { writer, update, index, clip }: Lowering,
+  phase: number,
+  operation: KernelOperation,
+  segment: SegmentPlan,
+  s: number,
+  tile: TaskTile,
+  args: readonly number[],
+): void {
+  const kernel = kernelFor(operation, update.dtype);
+  const group = kernel.clipArgument >= 0 ? clip.group : -1;
+  add(writer, phase, tile.lane, kernel, segment, index, s, tile, args, group);
+}
+
+function add(
+  writer: ProgramWriter,
+  phase: number,
+  lane: number,
+  kernel: Kernel,
+  segment: SegmentPlan,
+  update: number,
+  s: number,
+  tile: TaskTile,
+  args: readonly number[],
+  group = -1,
+): void {
+  const start = tile.count < 0 ? segment.start : segment.start + tile.start;
+  const { memory } = segment;
+  writer.add(phase, lane, {
+    kernel: kernel.id,
+    memory,
+    group,
+    update,
+    start,
+    count: tile.count,
+    segment: s,
+    args,
+  });
+}

@@ -1,0 +1,51 @@
+import { NORM_BLOCK } from "../kernels/table.js";
+
+/** Below this many elements a lane, an array stays whole on one lane. */
+const LEAST_SHARD = NORM_BLOCK;
+/** Elements of one kernel call: the granularity at which progress is known when a thread is lost. */
+const TILE = 131_072;
+/** Most calls for one shard, so that programs stay short for huge arrays. */
+const MOST_TILES = 64;
+
+export interface Tile {
+  readonly lane: number;
+  readonly start: number;
+  readonly count: number;
+}
+
+/**
+ * Cuts `count` elements into tiles, each on a fixed lane: the cut depends only on the length, the number of
+ * lanes and the variable's pin, so that a shard meets the same caches at every step. Cuts fall on multiples
+ * of the norm block, so that partial sums are the same for every number of lanes.
+ */
+export function tiles(count: number, lanes: number, pin: number): Tile[] {
+  const result: Tile[] = [];
+  if (lanes === 1 || count < lanes * LEAST_SHARD) {
+    cut(result, pin % lanes, 0, count);
+    return result;
+  }
+  const blocks = Math.ceil(count / NORM_BLOCK);
+  for (let lane = 0; lane < lanes; lane++) {
+    const start = Math.floor((blocks * lane) / lanes) * NORM_BLOCK;
+    const end = Math.min(Math.floor((blocks * (lane + 1)) / lanes) * NORM_BLOCK, count);
+    cut(result, lane, start, end);
+  }
+  return result;
+}
+
+function cut(result: Tile[], lane: number, start: number, end: number): void {
+  const blocks = Math.ceil((end - start) / MOST_TILES / NORM_BLOCK);
+  const step = Math.max(TILE, blocks * NORM_BLOCK);
+  for (let at = start; at < end; at += step)
+    result.push({ lane, start: at, count: Math.min(step, end - at) });
+}
+
+/** Rows are dealt to lanes in blocks of about a page, so that popular low rows do not meet on one lane. */
+export function ownerShift(rowBytes: number): number {
+  return Math.max(0, Math.ceil(Math.log2(4096 / Math.max(rowBytes, 1))));
+}
+
+/** Whether row work is large enough to be dealt to all lanes. */
+export function dealsRows(sliceCount: number, rowSize: number, lanes: number): boolean {
+  return lanes > 1 && sliceCount * rowSize >= lanes * LEAST_SHARD;
+}

@@ -1,0 +1,306 @@
+import type { Runtime } from "@shardgrad/core";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { typed } from "../support/library.js";
+import { Random } from "../support/random.js";
+import type { DTypeName, ReferenceGradient } from "../support/reference.js";
+import { expectSameState } from "../support/state.js";
+import { type Form, nest, Twin } from "../support/twin.js";
+
+export type MakeRuntime = (options?: { arenaBytes?: number }) => Runtime;
+
+const dtypes: readonly DTypeName[] = ["float32", "float64", "float16"];
+const product = (shape: readonly number[]) => shape.reduce((a, b) => a * b, 1);
+
+/** How far sums of squares may be from the reference's, which adds them one by one: see semantics.md. */
+const normTolerance: Record<DTypeName, { rtol: number; atol: number }> = {
+  float32: { rtol: 1e-5, atol: 2e-6 },
+  float64: { rtol: 1e-12, atol: 1e-12 },
+  float16: { rtol: 1e-2, atol: 4e-3 },
+};
+
+/** What every device that executes steps must do, each against the plain reference of test/support. */
+export function describeDevice(name: string, makeRuntime: MakeRuntime): void {
+  describe(name, () => {
+    let runtime: Runtime;
+    beforeAll(async () => {
+      runtime = makeRuntime();
+      await runtime.ready();
+    });
+    afterAll(() => runtime.close());
+
+    const dense = (random: Random, twin: Twin): ReferenceGradient[] =>
+      twin.oracles.map(({ values }) => ({ dense: random.values(values.length) }));
+
+    const slices = (random: Random, twin: Twin, count: number, unique = false): ReferenceGradient[] =>
+      twin.oracles.map(({ shape, rowSize }) => {
+        const indices = random.indices(count, shape[0]!, unique);
+        return { indices, values: random.values(indices.length * rowSize) };
+      });
+
+    function twinOf(
+      shapes: readonly (readonly number[])[],
+      options: ConstructorParameters<typeof Twin>[1] = {},
+      { dtype = "float32", on = runtime }: { dtype?: DTypeName; on?: Runtime } = {},
+    ): { twin: Twin; random: Random } {
+      const random = new Random(shapes.length);
+      const twin = new Twin(on, { learningRate: 0.1, ...options });
+      for (const shape of shapes) twin.add(shape, random.values(product(shape)), dtype);
+      return { twin, random };
+    }
+
+    async function expectSteps(
+      { twin, random }: { twin: Twin; random: Random },
+      gradients: (random: Random, twin: Twin) => (ReferenceGradient | null)[],
+      steps = 3,
+    ): Promise<void> {
+      for (let s = 0; s < steps; s++) {
+        await twin.step(gradients(random, twin), { mode: s % 2 === 0 ? "async" : "sync" });
+        twin.expectSame(`step ${s}`);
+      }
+      twin.dispose();
+    }
+
+    describe.each(dtypes)("%s", (dtype) => {
+      test("dense", () => expectSteps(twinOf([[1003], [7, 11], []], {}, { dtype }), dense));
+
+      test("slices of different rows", () =>
+        expectSteps(twinOf([[101, 5]], {}, { dtype }), (random, twin) => slices(random, twin, 40, true)));
+
+      test.each(["perSlice", "perRow"] as const)("slices of the same rows, %s", (duplicateIndices) =>
+        expectSteps(twinOf([[9, 7]], { duplicateIndices }, { dtype }), (random, twin) => slices(random, twin, 50)));
+
+      test("averages, overwriting the variables every second step", () => {
+        const options = { useEma: true, emaMomentum: 0.9, emaOverwriteFrequency: 2 };
+        return expectSteps(twinOf([[501], [6, 3]], options, { dtype }), dense, 4);
+      });
+
+      test("averages of a table of which a step names some rows", () => {
+        const options = { useEma: true, emaMomentum: 0.75, emaOverwriteFrequency: 3 };
+        return expectSteps(twinOf([[50, 6]], options, { dtype }), (random, twin) => slices(random, twin, 8), 4);
+      });
+
+      test("clipvalue", async () => {
+        await expectSteps(twinOf([[333]], { clipvalue: 0.5 }, { dtype }), dense);
+        await expectSteps(twinOf([[20, 4]], { clipvalue: 0.5 }, { dtype }), (r, twin) => slices(r, twin, 12));
+      });
+
+      test.each([{ clipnorm: 0.75 }, { globalClipnorm: 0.75 }])("%o", async (options) => {
+        for (const gradients of [dense, (r: Random, twin: Twin) => slices(r, twin, 12)]) {
+          const { twin, random } = twinOf(
+            [
+              [333, 3],
+              [5, 2],
+            ],
+            options,
+            { dtype },
+          );
+          for (let s = 0; s < 3; s++) await twin.step(gradients(random, twin));
+          twin.expectClose(normTolerance[dtype]);
+          twin.dispose();
+        }
+      });
+    });
+
+    test("a step without a gradient for some variables leaves them alone", () =>
+      expectSteps(twinOf([[10], [20], [30]]), (random, twin) => [...dense(random, twin).slice(0, 2), null].reverse()));
+
+    test("many small variables", () => {
+      const shapes = Array.from({ length: 200 }, (_, i) => [i % 23]);
+      return expectSteps(twinOf(shapes, { useEma: true, emaMomentum: 0.5 }), dense);
+    });
+
+    test("empty variables among others", async () => {
+      const shapes = [[0], [4, 3], [0, 3], [2, 0]];
+      await expectSteps(twinOf(shapes, { useEma: true }), dense);
+      await expectSteps(twinOf([[4, 3]], {}), (random, twin) => slices(random, twin, 0));
+      const { twin, random } = twinOf(shapes, { globalClipnorm: 100 });
+      await twin.step(dense(random, twin));
+      twin.expectClose(normTolerance.float32);
+    });
+
+    test("mixed dtypes, dense and sparse, in one step", async () => {
+      const twin = new Twin(runtime, { learningRate: 0.3, useEma: true, emaMomentum: 0.7 });
+      const random = new Random(5);
+      for (const dtype of dtypes) twin.add([40, 3], random.values(120), dtype);
+      await expectSteps({ twin, random }, () => [
+        ...slices(random, twin, 9).slice(0, 1),
+        ...dense(random, twin).slice(1, 2),
+        ...slices(random, twin, 9).slice(2),
+      ]);
+    });
+
+    test("NaN, infinities, zeros with a sign and denormals", () => {
+      const special = [Number.NaN, Infinity, -Infinity, 0, -0, 2 ** -149, -(2 ** -140), 3e38, 1, -1];
+      const values = () => Float64Array.from({ length: 403 }, (_, i) => special[(i * 7) % special.length]!);
+      const { twin, random } = twinOf([[403]], { learningRate: 1, initialAccumulatorValue: 0, epsilon: 0 });
+      return expectSteps({ twin, random }, () => [{ dense: values() }]);
+    });
+
+    describe("gradients come as", () => {
+      const forms: Record<string, Form> = {
+        "ordinary typed arrays": (values, dtype) => typed(dtype, values),
+        "views at an odd place of a larger array": (values, dtype) => {
+          const larger = typed(dtype, [0, ...Array.from(values), 0]);
+          return larger.subarray(1, 1 + values.length);
+        },
+        "arrays on a SharedArrayBuffer": (values, dtype) => {
+          const array = typed(dtype, values);
+          const shared = new SharedArrayBuffer(array.byteLength);
+          const view = new (array.constructor as Float32ArrayConstructor)(shared);
+          view.set(array as Float32Array);
+          return view;
+        },
+        "nested arrays": (values, _, shape) => nest(values, shape),
+        "arrays in the runtime's memory": (values, dtype) => {
+          const array = runtime.allocate(values.length, dtype);
+          array.set(typed(dtype, values));
+          return array;
+        },
+        "views into the runtime's memory": (values, dtype) => {
+          const array = runtime.allocate(values.length + 2, dtype).subarray(1, 1 + values.length);
+          array.set(typed(dtype, values));
+          return array;
+        },
+      };
+      const modes = ["async", "sync"] as const;
+      for (const [form, make] of Object.entries(forms)) {
+        test(form, async () => {
+          for (const dtype of ["float32", "float64"] as const) {
+            const { twin, random } = twinOf(
+              [
+                [37, 3],
+                [5, 2, 2],
+              ],
+              { clipvalue: 1 },
+              { dtype },
+            );
+            for (const mode of modes) {
+              await twin.step(dense(random, twin), { mode, form: make });
+              await twin.step(slices(random, twin, 7), { mode, form: make });
+              twin.expectSame(`${dtype} ${mode}`);
+            }
+            twin.dispose();
+          }
+        });
+      }
+
+      test("plain numbers for a scalar", async () => {
+        const { twin } = twinOf([[]]);
+        await twin.step([{ dense: [0.25] }], { form: ([value]) => value });
+        twin.expectSame();
+      });
+
+      test("float16 bit patterns or numbers", async () => {
+        const { twin, random } = twinOf([[6, 2]], {}, { dtype: "float16" });
+        await twin.step(dense(random, twin));
+        await twin.step(dense(random, twin), { form: (values, _, shape) => nest(values, shape) });
+        twin.expectSame();
+      });
+
+      test.each([
+        ["Int32Array", (rows: number[]) => Int32Array.from(rows)],
+        ["Uint32Array", (rows: number[]) => Uint32Array.from(rows)],
+        ["BigInt64Array", (rows: number[]) => BigInt64Array.from(rows.map(BigInt))],
+      ] as const)("slices with indices in a %s", async (_, toIndices) => {
+        const { twin } = twinOf([[6, 2]]);
+        const values = Float32Array.of(1, 2, 3, 4);
+        twin.reference.step([[{ indices: [5, 0], values }, twin.oracles[0]!]]);
+        await twin.optimizer.applyGradients([[{ indices: toIndices([5, 0]), values }, twin.variables[0]!]]);
+        twin.expectSame();
+      });
+    });
+
+    test("a gradient is not changed by the step, not even by clipping", async () => {
+      const { twin } = twinOf([[40]], { clipnorm: 0.1 });
+      for (const gradient of [new Float32Array(40).fill(3), runtime.allocate(40).fill(3)]) {
+        await twin.optimizer.applyGradients([[gradient, twin.variables[0]!]]);
+        twin.optimizer.applyGradientsSync([[gradient, twin.variables[0]!]]);
+        expect([...gradient]).toEqual(Array(40).fill(3));
+      }
+    });
+
+    test("a gradient may be changed by its owner once the call has returned", async () => {
+      const { twin } = twinOf([[4000]]);
+      const gradient = new Float32Array(4000).fill(1);
+      twin.reference.step([[{ dense: gradient.slice() }, twin.oracles[0]!]]);
+      const step = twin.optimizer.applyGradients([[gradient, twin.variables[0]!]]);
+      gradient.fill(9);
+      await step;
+      twin.expectSame();
+    });
+
+    test("one array as the gradient of two variables", async () => {
+      const { twin } = twinOf([[100], [100]]);
+      const gradient = runtime.allocate(100).fill(0.5);
+      twin.reference.step(twin.oracles.map((oracle) => [{ dense: gradient }, oracle]));
+      await twin.optimizer.applyGradients(twin.variables.map((variable) => [gradient, variable] as const));
+      twin.expectSame();
+    });
+
+    describe("variables larger than one memory", () => {
+      let small: Runtime;
+      beforeAll(async () => {
+        small = makeRuntime({ arenaBytes: 128 * 1024 });
+        await small.ready();
+      });
+      afterAll(() => small.close());
+
+      test("are split and still are one variable", async () => {
+        const { twin, random } = twinOf([[3001, 7], [40]], { useEma: true, emaMomentum: 0.5 }, { on: small });
+        expect(twin.variables[0]!.segments.length).toBeGreaterThan(1);
+        await expectSteps({ twin, random }, dense);
+      });
+
+      test("take slices of rows in any segment", async () => {
+        for (const duplicateIndices of ["perSlice", "perRow"] as const) {
+          const made = twinOf([[3001, 7]], { duplicateIndices, useEma: true }, { on: small });
+          await expectSteps(made, (random, twin) => slices(random, twin, 500));
+        }
+      });
+
+      test("clip by one norm over all segments", async () => {
+        for (const options of [{ clipnorm: 2 }, { globalClipnorm: 2 }, { clipvalue: 0.5 }]) {
+          const { twin, random } = twinOf([[3001, 7], [40]], options, { on: small });
+          await twin.step(dense(random, twin));
+          await twin.step(slices(random, twin, 30));
+          twin.expectClose(normTolerance.float32, Object.keys(options)[0]!);
+          twin.dispose();
+        }
+      });
+
+      test.each(["float64", "float16"] as const)("hold %s", (dtype) =>
+        expectSteps(twinOf([[3001, 7]], {}, { dtype, on: small }), dense));
+
+      test("a row longer than one memory takes dense gradients", () =>
+        expectSteps(twinOf([[2, 20_011]], {}, { on: small }), dense));
+
+      test("many variables in several memories", () => {
+        const shapes = Array.from({ length: 30 }, () => [50, 11]);
+        return expectSteps(twinOf(shapes, { useEma: true }, { on: small }), dense);
+      });
+    });
+
+    test("asynchronous and synchronous steps give identical bits", async () => {
+      const states = [];
+      for (const mode of ["async", "sync"] as const) {
+        const { twin, random } = twinOf([[5003], [300, 16]], { globalClipnorm: 1, useEma: true });
+        for (let s = 0; s < 3; s++) {
+          await twin.step(s === 1 ? [dense(random, twin)[0]!, slices(random, twin, 99)[1]!] : dense(random, twin), {
+            mode,
+          });
+        }
+        states.push(twin.state());
+        twin.dispose();
+      }
+      expectSameState(states[1]!, states[0]!);
+    });
+
+    test("steps called one after another without waiting run in order", async () => {
+      const { twin, random } = twinOf([[2003]]);
+      const steps: Promise<void>[] = [];
+      for (let s = 0; s < 8; s++) steps.push(twin.step(dense(random, twin)));
+      await Promise.all(steps);
+      twin.expectSame();
+    });
+  });
+}

@@ -1,0 +1,97 @@
+// The compiled kernels on a memory of the tests' own, and typed access to it.
+import { readFileSync } from "node:fs";
+import { halfBits, halfValue } from "./reference.js";
+
+export type DType = "F32" | "F64" | "F16";
+export const dtypes: readonly DType[] = ["F32", "F64", "F16"];
+const bytesOf = { F32: 4, F64: 8, F16: 2 };
+
+const path = new URL("../../packages/workers/dist/kernels.wasm", import.meta.url);
+const module = new WebAssembly.Module(readFileSync(path));
+const memory = new WebAssembly.Memory({ initial: 256, maximum: 65_536, shared: true });
+const instance = new WebAssembly.Instance(module, { env: { memory } });
+const view = new DataView(memory.buffer);
+
+export const exported = instance.exports as Record<string, unknown>;
+
+export function call(name: string, ...args: number[]): number {
+  return (exported[name] as (...args: number[]) => number)(...args);
+}
+
+// biome-ignore format: one accessor a line
+const read = {
+  F32: (at: number) => view.getFloat32(at, true),
+  F64: (at: number) => view.getFloat64(at, true),
+  F16: (at: number) => halfValue(view.getUint16(at, true)),
+};
+// biome-ignore format: one accessor a line
+const write = {
+  F32: (at: number, value: number) => view.setFloat32(at, value, true),
+  F64: (at: number, value: number) => view.setFloat64(at, value, true),
+  F16: (at: number, value: number) => view.setUint16(at, halfBits(value), true),
+};
+
+const GUARD = 0xa5;
+let end = 65_536;
+
+/** Forgets all arrays. */
+export function reset(): void {
+  end = 65_536;
+}
+
+export interface Place {
+  readonly at: number;
+  readonly bytes: number;
+}
+
+/** Room for `bytes`, off the 64-byte boundary by `offset`, with guard bytes around it. */
+export function reserve(bytes: number, offset = 0): Place {
+  const at = Math.ceil((end + 64) / 64) * 64 + offset;
+  end = at + bytes + 64;
+  if (end > memory.buffer.byteLength) throw new Error("The tests' memory is full.");
+  new Uint8Array(memory.buffer, at - 16, bytes + 32).fill(GUARD);
+  return { at, bytes };
+}
+
+/** Throws when a kernel wrote beside the array. */
+export function checkGuards({ at, bytes }: Place): void {
+  for (let i = 1; i <= 16; i++) {
+    if (view.getUint8(at - i) !== GUARD || view.getUint8(at + bytes + i - 1) !== GUARD) {
+      throw new Error(`Bytes beside the array at ${at} were overwritten.`);
+    }
+  }
+}
+
+export class Floats {
+  readonly place: Place;
+  readonly count: number;
+  readonly #dtype: DType;
+
+  constructor(dtype: DType, values: ArrayLike<number>, offset = 0) {
+    this.#dtype = dtype;
+    this.count = values.length;
+    this.place = reserve(values.length * bytesOf[dtype], offset);
+    for (let i = 0; i < this.count; i++) write[dtype](this.at + i * bytesOf[dtype], values[i]!);
+  }
+
+  get at(): number {
+    return this.place.at;
+  }
+
+  read(): Float64Array {
+    checkGuards(this.place);
+    return Float64Array.from({ length: this.count }, (_, i) =>
+      read[this.#dtype](this.at + i * bytesOf[this.#dtype]),
+    );
+  }
+}
+
+export function placeIndices(indices: ArrayLike<number>, offset = 0): Place {
+  const place = reserve(indices.length * 4, offset);
+  for (let i = 0; i < indices.length; i++) view.setUint32(place.at + i * 4, indices[i]!, true);
+  return place;
+}
+
+export function readDoubles(at: number, count: number): Float64Array {
+  return Float64Array.from({ length: count }, (_, i) => view.getFloat64(at + i * 8, true));
+}
