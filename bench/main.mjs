@@ -66,13 +66,15 @@ try {
 
 const after = await measureBandwidth();
 console.log(`\nCopy bandwidth at the end: ${state(after)}`);
+const { versions } = report;
+for (const [peer, version] of Object.entries(versions)) console.log(`${peer}: ${version}`);
 const reached = verdicts(report);
 const minutes = (performance.now() - begin) / 60_000;
 console.log(`\n${minutes.toFixed(1)} minutes`);
 
 if (options.json) {
   mkdirSync(dirname(options.json), { recursive: true });
-  const record = { machine: host, bandwidth: { before: bandwidth, after }, ...report.extra };
+  const record = { machine: host, versions, bandwidth: { before: bandwidth, after }, ...report.extra };
   writeFileSync(
     options.json,
     `${JSON.stringify({ ...record, sections: report.sections, reached }, null, 1)}\n`,

@@ -22,7 +22,9 @@ function isInstalled() {
 
 function install() {
   if (isInstalled()) return;
-  run("npx", ["--yes", packageManager, "install", "--frozen-lockfile"], { shell: process.platform === "win32" });
+  run("npx", ["--yes", packageManager, "install", "--frozen-lockfile"], {
+    shell: process.platform === "win32",
+  });
 }
 
 function bin(name) {

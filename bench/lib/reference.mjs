@@ -9,17 +9,22 @@ const RATE = fround(LEARNING_RATE);
 const EPS = fround(EPSILON);
 
 /**
- * One element's step; `squares` is g·g, or its sum over the slices of the row.
+ * A weight after its step.
  * @param {number} weight
+ * @param {number} accumulator after the step
+ * @param {number} gradient
+ */
+export function stepped(weight, accumulator, gradient) {
+  const root = fround(Math.sqrt(fround(accumulator + EPS)));
+  return fround(weight - fround(fround(RATE * gradient) / root));
+}
+
+/**
+ * An accumulator with one more square.
  * @param {number} accumulator
  * @param {number} gradient
- * @param {number} [squares]
  */
-export function adagrad(weight, accumulator, gradient, squares = fround(gradient * gradient)) {
-  const next = fround(accumulator + squares);
-  const root = fround(Math.sqrt(fround(next + EPS)));
-  return { accumulator: next, weight: fround(weight - fround(fround(RATE * gradient) / root)) };
-}
+export const withSquare = (accumulator, gradient) => fround(accumulator + fround(gradient * gradient));
 
 /**
  * @param {number} average

@@ -61,6 +61,15 @@ export class Report {
     console.log(table(COLUMNS, rows));
   }
 
+  /** The versions of the peers that were measured. */
+  get versions() {
+    const seen = new Map();
+    for (const { results } of this.sections) {
+      for (const { who, version } of results) if (version) seen.set(who.split(" ")[0], version);
+    }
+    return Object.fromEntries(seen);
+  }
+
   /** @param {string} id */
   find(id) {
     return this.sections.find((section) => section.id === id);

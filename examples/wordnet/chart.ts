@@ -10,7 +10,7 @@ const height = 420;
 const margin = { left: 64, right: 24, top: 40, bottom: 52 };
 const colours = ["#2563eb", "#d97706", "#059669", "#9333ea"];
 
-function escape(text: string): string {
+function escapeXml(text: string): string {
   return text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
 }
 
@@ -63,16 +63,16 @@ export function lineChart(title: string, xLabel: string, yLabel: string, series:
     if (path) parts.push(`<path d="M${path}" fill="none" stroke="${colour}" stroke-width="2"/>`);
     const legend = margin.top + 14 + 18 * i;
     parts.push(`<path d="M${right - 118} ${legend}h22" stroke="${colour}" stroke-width="2"/>`);
-    parts.push(`<text x="${right - 90}" y="${legend + 4}">${escape(line.name)}</text>`);
+    parts.push(`<text x="${right - 90}" y="${legend + 4}">${escapeXml(line.name)}</text>`);
   });
   const middle = (margin.left + right) / 2;
   return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}">
 <style>text{font:12px system-ui,sans-serif;fill:#333}.title{font-size:15px}.grid{stroke:#ddd}.axis{stroke:#666;fill:none}</style>
 <rect width="100%" height="100%" fill="#fff"/>
-<text class="title" x="${middle}" y="22" text-anchor="middle">${escape(title)}</text>
+<text class="title" x="${middle}" y="22" text-anchor="middle">${escapeXml(title)}</text>
 ${parts.join("\n")}
-<text x="${middle}" y="${height - 12}" text-anchor="middle">${escape(xLabel)}</text>
-<text transform="translate(16 ${(margin.top + bottom) / 2}) rotate(-90)" text-anchor="middle">${escape(yLabel)}</text>
+<text x="${middle}" y="${height - 12}" text-anchor="middle">${escapeXml(xLabel)}</text>
+<text transform="translate(16 ${(margin.top + bottom) / 2}) rotate(-90)" text-anchor="middle">${escapeXml(yLabel)}</text>
 </svg>
 `;
 }

@@ -8,7 +8,7 @@
  * heads. Relations are few, so each shard sums theirs in rows of its own (18 slices a shard). The number of shards
  * is fixed and every shard draws from its own random stream, so the values do not depend on how many threads work.
  */
-import { type Model, type ModelName, models } from "./models.js";
+import { dot, type Model, type ModelName, models } from "./models.js";
 import { Random } from "./random.js";
 
 /** Shards of a batch, whatever the number of threads: more than threads, so that a slow one does not hold up. */
@@ -135,8 +135,7 @@ export class GradientComputer {
     const { entities, entityValues, rowSize, l2 } = this.#job;
     const query = this.#query;
     const sum = this.#sum;
-    let score = 0;
-    for (let k = 0; k < rowSize; k++) score += query[k]! * entities[at + k]!;
+    const score = dot(query, 0, entities, at, rowSize);
     const slope = -label * sigmoid(-label * score);
     for (let k = 0; k < rowSize; k++) {
       const value = entities[at + k]!;

@@ -102,7 +102,7 @@ export function describeDevice(name: string, makeRuntime: MakeRuntime): void {
     });
 
     test("a step without a gradient for some variables leaves them alone", () =>
-      expectSteps(twinOf([[10], [20], [30]]), (random, twin) => [...dense(random, twin).slice(0, 2), null].reverse()));
+      expectSteps(twinOf([[10], [20], [30]]), (random, twin) => [null, ...dense(random, twin).slice(1)]));
 
     test("many small variables", () => {
       const shapes = Array.from({ length: 200 }, (_, i) => [i % 23]);
@@ -217,16 +217,6 @@ export function describeDevice(name: string, makeRuntime: MakeRuntime): void {
         twin.optimizer.applyGradientsSync([[gradient, twin.variables[0]!]]);
         expect([...gradient]).toEqual(Array(40).fill(3));
       }
-    });
-
-    test("a gradient may be changed by its owner once the call has returned", async () => {
-      const { twin } = twinOf([[4000]]);
-      const gradient = new Float32Array(4000).fill(1);
-      twin.reference.step([[{ dense: gradient.slice() }, twin.oracles[0]!]]);
-      const step = twin.optimizer.applyGradients([[gradient, twin.variables[0]!]]);
-      gradient.fill(9);
-      await step;
-      twin.expectSame();
     });
 
     test("one array as the gradient of two variables", async () => {

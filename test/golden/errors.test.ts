@@ -52,7 +52,8 @@ function expectError(thrown: unknown, recorded: ErrorCase): void {
     const [beginning] = expected.split(/ (?:Received:|Provided )/) as [string];
     expect(actual.slice(0, beginning.length)).toBe(beginning);
   } else {
-    expect(actual).toBe(expected);
+    // A number that is whole may be printed as Python does or as JavaScript does.
+    expect([expected, message.replaceAll(":0", "")]).toContain(actual);
   }
 }
 

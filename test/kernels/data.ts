@@ -31,7 +31,19 @@ export function positives(dtype: DType, count: number, random: Random): Float64A
 export function oddNumbers(dtype: DType): number[] {
   const smallest = { F32: 2 ** -149, F64: 2 ** -1074, F16: 2 ** -24 }[dtype];
   const largest = { F32: (2 - 2 ** -23) * 2 ** 127, F64: Number.MAX_VALUE, F16: 65_504 }[dtype];
-  const plus = [0, smallest, 3 * smallest, 1000 * smallest, 1e-5, 0.5, 1, 300, largest / 3, largest, Infinity];
+  const plus = [
+    0,
+    smallest,
+    3 * smallest,
+    1000 * smallest,
+    1e-5,
+    0.5,
+    1,
+    300,
+    largest / 3,
+    largest,
+    Infinity,
+  ];
   return [...plus, ...plus.map((value) => -value), NaN].map(rounding[dtype]);
 }
 

@@ -37,7 +37,18 @@ test("numbers between two patterns round to the nearest, ties to even", () => {
 });
 
 test("extremes", () => {
-  for (const value of [1e300, -1e300, 65_519.999, 65_520, Infinity, 2 ** -25, 2 ** -26, 5e-324, -5e-324, -0]) {
+  for (const value of [
+    1e300,
+    -1e300,
+    65_519.999,
+    65_520,
+    Infinity,
+    2 ** -25,
+    2 ** -26,
+    5e-324,
+    -5e-324,
+    -0,
+  ]) {
     expect(call("halfFromDouble", value), String(value)).toBe(halfBits(value));
   }
   expect(call("halfFromDouble", Number.NaN)).toBe(0x7e00);
@@ -67,7 +78,11 @@ test("vector arithmetic reads, rounds and writes every pattern", () => {
     call("clipF16", scaled.at, 65_536, 1, factor, 0);
     const half = rounding.F16(factor);
     // A product in float64 is exact, so this rounds once: rounding to float32 first makes no difference.
-    expectSame(scaled.read(), finite.map((value) => halfValue(halfBits(value * half))), `times ${factor}`);
+    expectSame(
+      scaled.read(),
+      finite.map((value) => halfValue(halfBits(value * half))),
+      `times ${factor}`,
+    );
   }
   reserve(0);
 });

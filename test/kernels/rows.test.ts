@@ -125,7 +125,12 @@ describe.each(dtypes)("adagradRows%s", (dtype) => {
         const alone = [...odd.keys()];
         compareRows({ ...common, rows: odd.length, indices: alone, values: Float64Array.from(odd) });
         const twice = pairs.flatMap((_, row) => [row, row]);
-        compareRows({ ...common, rows: pairs.length, indices: twice, values: Float64Array.from(pairs.flat()) });
+        compareRows({
+          ...common,
+          rows: pairs.length,
+          indices: twice,
+          values: Float64Array.from(pairs.flat()),
+        });
       }
     }
   });
@@ -135,7 +140,15 @@ test("many slices of many rows: several passes of sorting", () => {
   const random = seeded(8);
   const indices = anyRows(5000, 200_000, random);
   compareRows({ dtype: "F32", rows: 200_000, rowSize: 1, indices, scalars: plain });
-  compareRows({ dtype: "F32", rows: 200_000, rowSize: 1, indices, scalars: plain, laneCount: 3, ownerShift: 4 });
+  compareRows({
+    dtype: "F32",
+    rows: 200_000,
+    rowSize: 1,
+    indices,
+    scalars: plain,
+    laneCount: 3,
+    ownerShift: 4,
+  });
 });
 
 test("a slice of -0 counts as +0", () => {

@@ -53,7 +53,7 @@ describe.each(variedRuntimes())("$name", ({ runtime }) => {
   test("sparse steps with duplicates, bit for bit", () =>
     fc.assert(
       fc.asyncProperty(
-        fc.array(fc.tuple(tableShape, dtype, fc.nat(400)), { minLength: 1, maxLength: 3 }),
+        fc.array(fc.tuple(tableShape, dtype, fc.nat(100)), { minLength: 1, maxLength: 3 }),
         exactOptions,
         palette,
         seed,
@@ -65,7 +65,7 @@ describe.each(variedRuntimes())("$name", ({ runtime }) => {
             twin.add(dimensions, filler.values(dimensions.reduce((a, b) => a * b, 1)), type);
           }
           for (const [s, step] of steps.entries()) {
-            const gradients = twin.oracles.map((oracle, i) => filler.slices(oracle, variables[i]![2]));
+            const gradients = twin.oracles.map((oracle, i) => filler.slices(oracle, Math.min(variables[i]![2], 2 * oracle.shape[0]!)));
             await twin.step(gradients, { mode: step.mode, form: make[step.formName]! });
             twin.expectSame(`step ${s}`);
             release();

@@ -40,7 +40,7 @@ test("every device and every cut give identical bits", () =>
           twin.add([vector], filler.values(vector), type);
           const [first, second] = twin.oracles as [never, never];
           await twin.step([filler.dense(first), filler.dense(second)], { mode: how });
-          await twin.step([filler.slices(first, 1500), filler.dense(second)], { mode: how });
+          await twin.step([filler.slices(first, 400), filler.dense(second)], { mode: how });
           states.push(twin.state());
           twin.dispose();
         }

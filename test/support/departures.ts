@@ -41,6 +41,7 @@ export const departures: Readonly<Record<string, string>> = {
   "sparse/negative_accumulator_poisons_untouched_rows": refused,
   "sparse/out_of_range_index": unchanged,
   "sparse/negative_index": unchanged,
+  "dtypes/mixed_dtypes_global_clipnorm": unchanged,
   "errors/constructor_use_ema=True_ema_overwrite_frequency=2.0": noFloats,
   "errors/set_iterations_to_plain_int_before_build": numberIsFine,
   "errors/sparse_without_dense_shape": shapeKnown,

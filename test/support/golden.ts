@@ -47,7 +47,7 @@ export interface Trajectory {
   readonly set_iterations?: number;
   readonly initial_learning_rate: GoldenNumber;
   readonly build_order: readonly number[] | null;
-  readonly slot_names: {
+  readonly slot_names?: {
     readonly accumulators: readonly string[] | null;
     readonly averages: readonly string[] | null;
     readonly all: readonly string[];

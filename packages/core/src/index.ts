@@ -1,4 +1,4 @@
-export { type DType, MemoryExhaustedError, type TypedArray } from "@shardgrad/workers";
+export type { DType, TypedArray } from "@shardgrad/workers";
 export * from "./errors/errors.js";
 export { channels, type EventName } from "./events/channels.js";
 export { type GradientAggregator, InProcessAggregator } from "./gradients/aggregators.js";

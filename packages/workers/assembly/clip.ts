@@ -6,13 +6,12 @@ export function clip<T>(values: usize, count: u32, clipKind: i32, clipA: f64, cl
   const bytes = count * <u32>sizeof<T>();
   const a = splat<T>(clipA);
   const b = splat<T>(clipB);
-  if (sizeof<T>() == 2) pass<T>(values, bytes, clipKind, a, b);
-  else if (clipKind == CLIP_SCALE) pass<T>(values, bytes, CLIP_SCALE, a, b);
-  else if (clipKind == CLIP_NORM) pass<T>(values, bytes, CLIP_NORM, a, b);
-  else if (clipKind == CLIP_VALUE) pass<T>(values, bytes, CLIP_VALUE, a, b);
+  if (sizeof<T>() === 2) pass<T>(values, bytes, clipKind, a, b);
+  else if (clipKind === CLIP_SCALE) pass<T>(values, bytes, CLIP_SCALE, a, b);
+  else if (clipKind === CLIP_NORM) pass<T>(values, bytes, CLIP_NORM, a, b);
+  else if (clipKind === CLIP_VALUE) pass<T>(values, bytes, CLIP_VALUE, a, b);
 }
 
-// @ts-ignore: decorator
 @inline
 function pass<T>(values: usize, bytes: u32, clipKind: i32, a: v128, b: v128): void {
   const size = vectorBytes<T>();
@@ -21,5 +20,5 @@ function pass<T>(values: usize, bytes: u32, clipKind: i32, a: v128, b: v128): vo
     storeVector<T>(values + at, clipped<T>(loadVector<T>(values + at), clipKind, a, b));
   }
   const rest = bytes - at;
-  if (rest != 0) storePart<T>(values + at, clipped<T>(loadPart<T>(values + at, rest), clipKind, a, b), rest);
+  if (rest !== 0) storePart<T>(values + at, clipped<T>(loadPart<T>(values + at, rest), clipKind, a, b), rest);
 }

@@ -13,11 +13,10 @@ export function ema<T>(
   const bytes = count * <u32>sizeof<T>();
   const m = splat<T>(emaMomentum);
   const c = splat<T>(emaComplement);
-  if (emaKind == EMA_UPDATE) pass<T>(variable, average, bytes, m, c, EMA_UPDATE);
-  else if (emaKind != EMA_NONE) pass<T>(variable, average, bytes, m, c, EMA_OVERWRITE);
+  if (emaKind === EMA_UPDATE) pass<T>(variable, average, bytes, m, c, EMA_UPDATE);
+  else if (emaKind !== EMA_NONE) pass<T>(variable, average, bytes, m, c, EMA_OVERWRITE);
 }
 
-// @ts-ignore: decorator
 @inline
 function pass<T>(variable: usize, average: usize, bytes: u32, m: v128, c: v128, emaKind: i32): void {
   const size = vectorBytes<T>();
@@ -25,11 +24,11 @@ function pass<T>(variable: usize, average: usize, bytes: u32, m: v128, c: v128, 
   for (; at + size <= bytes; at += size) {
     const e = averaged<T>(loadVector<T>(average + at), loadVector<T>(variable + at), m, c);
     storeVector<T>(average + at, e);
-    if (emaKind == EMA_OVERWRITE) storeVector<T>(variable + at, e);
+    if (emaKind === EMA_OVERWRITE) storeVector<T>(variable + at, e);
   }
   const rest = bytes - at;
-  if (rest == 0) return;
+  if (rest === 0) return;
   const e = averaged<T>(loadPart<T>(average + at, rest), loadPart<T>(variable + at, rest), m, c);
   storePart<T>(average + at, e, rest);
-  if (emaKind == EMA_OVERWRITE) storePart<T>(variable + at, e, rest);
+  if (emaKind === EMA_OVERWRITE) storePart<T>(variable + at, e, rest);
 }

@@ -75,32 +75,12 @@ export function adagradRowsF16(
   );
 }
 
-export function sumSquaresF16(
-  values: usize,
-  count: u32,
-  partials: usize,
-): void {
-  sumSquares<u16>(
-    values,
-    count,
-    partials,
-  );
+export function sumSquaresF16(values: usize, count: u32, partials: usize): void {
+  sumSquares<u16>(values, count, partials);
 }
 
-export function clipF16(
-  values: usize,
-  count: u32,
-  clipKind: i32,
-  clipA: f64,
-  clipB: f64,
-): void {
-  clip<u16>(
-    values,
-    count,
-    clipKind,
-    clipA,
-    clipB,
-  );
+export function clipF16(values: usize, count: u32, clipKind: i32, clipA: f64, clipB: f64): void {
+  clip<u16>(values, count, clipKind, clipA, clipB);
 }
 
 export function emaF16(
@@ -111,12 +91,5 @@ export function emaF16(
   emaComplement: f64,
   emaKind: i32,
 ): void {
-  ema<u16>(
-    variable,
-    average,
-    count,
-    emaMomentum,
-    emaComplement,
-    emaKind,
-  );
+  ema<u16>(variable, average, count, emaMomentum, emaComplement, emaKind);
 }

@@ -75,32 +75,12 @@ export function adagradRowsF32(
   );
 }
 
-export function sumSquaresF32(
-  values: usize,
-  count: u32,
-  partials: usize,
-): void {
-  sumSquares<f32>(
-    values,
-    count,
-    partials,
-  );
+export function sumSquaresF32(values: usize, count: u32, partials: usize): void {
+  sumSquares<f32>(values, count, partials);
 }
 
-export function clipF32(
-  values: usize,
-  count: u32,
-  clipKind: i32,
-  clipA: f64,
-  clipB: f64,
-): void {
-  clip<f32>(
-    values,
-    count,
-    clipKind,
-    clipA,
-    clipB,
-  );
+export function clipF32(values: usize, count: u32, clipKind: i32, clipA: f64, clipB: f64): void {
+  clip<f32>(values, count, clipKind, clipA, clipB);
 }
 
 export function emaF32(
@@ -111,12 +91,5 @@ export function emaF32(
   emaComplement: f64,
   emaKind: i32,
 ): void {
-  ema<f32>(
-    variable,
-    average,
-    count,
-    emaMomentum,
-    emaComplement,
-    emaKind,
-  );
+  ema<f32>(variable, average, count, emaMomentum, emaComplement, emaKind);
 }

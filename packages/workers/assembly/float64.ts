@@ -75,32 +75,12 @@ export function adagradRowsF64(
   );
 }
 
-export function sumSquaresF64(
-  values: usize,
-  count: u32,
-  partials: usize,
-): void {
-  sumSquares<f64>(
-    values,
-    count,
-    partials,
-  );
+export function sumSquaresF64(values: usize, count: u32, partials: usize): void {
+  sumSquares<f64>(values, count, partials);
 }
 
-export function clipF64(
-  values: usize,
-  count: u32,
-  clipKind: i32,
-  clipA: f64,
-  clipB: f64,
-): void {
-  clip<f64>(
-    values,
-    count,
-    clipKind,
-    clipA,
-    clipB,
-  );
+export function clipF64(values: usize, count: u32, clipKind: i32, clipA: f64, clipB: f64): void {
+  clip<f64>(values, count, clipKind, clipA, clipB);
 }
 
 export function emaF64(
@@ -111,12 +91,5 @@ export function emaF64(
   emaComplement: f64,
   emaKind: i32,
 ): void {
-  ema<f64>(
-    variable,
-    average,
-    count,
-    emaMomentum,
-    emaComplement,
-    emaKind,
-  );
+  ema<f64>(variable, average, count, emaMomentum, emaComplement, emaKind);
 }

@@ -19,12 +19,12 @@ export function halfFromDouble(value: f64): u32 {
 
 /** The number that binary16 bits stand for. */
 export function doubleFromHalf(bits: u32): f64 {
-  const sign = <u64>(bits & 0x8000) << 48;
+  const sign = (<u64>(bits & 0x8000)) << 48;
   const magnitude = bits & 0x7fff;
   let result: u64;
-  if (magnitude >= 0x7c00) result = 0x7ff0_0000_0000_0000 | (<u64>(magnitude & 0x3ff) << 42);
+  if (magnitude >= 0x7c00) result = 0x7ff0_0000_0000_0000 | ((<u64>(magnitude & 0x3ff)) << 42);
   else if (magnitude < 0x400) result = reinterpret<u64>(<f64>magnitude * 5.9604644775390625e-8);
-  else result = <u64>(magnitude + (1008 << 10)) << 42;
+  else result = (<u64>(magnitude + (1008 << 10))) << 42;
   return reinterpret<f64>(sign | result);
 }
 

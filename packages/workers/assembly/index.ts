@@ -3,10 +3,11 @@
 //
 // Memory: the module has no data segments, no allocator and no stack in memory. Its first 64 KiB page is kept free
 // for it (a compiler change could place static data there), so nothing else may be allocated below 65,536.
+
+export * from "./float16";
+export * from "./float32";
+export * from "./float64";
 export { doubleFromHalf, doublesFromHalf, halfFromDouble, halfFromDoubles } from "./half";
 export { checkIndices } from "./indices";
 export { normBlock, sumPartials } from "./norms";
 export { rowsScratchBytes } from "./slices";
-export * from "./float16";
-export * from "./float32";
-export * from "./float64";

@@ -21,7 +21,6 @@ export function sumSquares<T>(values: usize, count: u32, partials: usize): void 
  * Elements i mod 8 go to eight running sums, added as pairs of pairs: with s01 = (s0, s1) and so on,
  * (s01 + s23) + (s45 + s67), then its two lanes, then the up to seven elements left over, one by one.
  */
-// @ts-ignore: decorator
 @inline
 function blockSum<T>(values: usize, count: u32): f64 {
   let s01 = f64x2.splat(0);
@@ -46,25 +45,22 @@ function blockSum<T>(values: usize, count: u32): f64 {
   return sum;
 }
 
-// @ts-ignore: decorator
 @inline
 function squared(pair: v128): v128 {
   return f64x2.mul(pair, pair);
 }
 
-// @ts-ignore: decorator
 @inline
 function loadPair<T>(address: usize): v128 {
-  if (sizeof<T>() == 8) return v128.load(address);
-  if (sizeof<T>() == 4) return f64x2.promote_low_f32x4(v128.load64_zero(address));
+  if (sizeof<T>() === 8) return v128.load(address);
+  if (sizeof<T>() === 4) return f64x2.promote_low_f32x4(v128.load64_zero(address));
   return f64x2.replace_lane(f64x2.splat(loadDouble<T>(address)), 1, loadDouble<T>(address + 2));
 }
 
-// @ts-ignore: decorator
 @inline
 function loadDouble<T>(address: usize): f64 {
-  if (sizeof<T>() == 8) return load<f64>(address);
-  return sizeof<T>() == 4 ? <f64>load<f32>(address) : doubleFromHalf(load<u16>(address));
+  if (sizeof<T>() === 8) return load<f64>(address);
+  return sizeof<T>() === 4 ? <f64>load<f32>(address) : doubleFromHalf(load<u16>(address));
 }
 
 /** The sum of partial sums, first to last. */

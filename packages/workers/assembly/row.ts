@@ -3,7 +3,6 @@ import { clipped, stepped } from "./formulas";
 import { add, loadPart, loadVector, multiply, splat, storePart, storeVector, vectorBytes } from "./lanes";
 
 /** The usual case: one slice. A sum starts from +0, so a slice of -0 counts as +0. */
-// @ts-ignore: decorator
 @inline
 export function oneSlice<T>(
   w: usize,
@@ -26,7 +25,7 @@ export function oneSlice<T>(
     storeVector<T>(w + at, stepped<T>(loadVector<T>(w + at), sum, add<T>(zero, g), rate, epsilon));
   }
   const rest = rowBytes - at;
-  if (rest == 0) return;
+  if (rest === 0) return;
   const g = clipped<T>(loadPart<T>(values + at, rest), clipKind, a, b);
   const sum = add<T>(loadPart<T>(s + at, rest), multiply<T>(g, g));
   storePart<T>(s + at, sum, rest);
@@ -34,7 +33,6 @@ export function oneSlice<T>(
 }
 
 /** Several slices of one row, in list order. Column by column, four vectors at a time: a line of each slice. */
-// @ts-ignore: decorator
 @inline
 export function manySlices<T>(
   w: usize,
@@ -52,7 +50,7 @@ export function manySlices<T>(
 ): void {
   const size = vectorBytes<T>();
   const zero = splat<T>(0);
-  const squareEach = perRow == 0;
+  const squareEach = perRow === 0;
   let at: u32 = 0;
   for (; at + 4 * size <= rowBytes; at += 4 * size) {
     let s0 = loadVector<T>(s + at);
@@ -114,15 +112,13 @@ export function manySlices<T>(
   }
 }
 
-// @ts-ignore: decorator
 @inline
 function loadUpTo<T>(address: usize, bytes: u32): v128 {
-  return bytes == vectorBytes<T>() ? loadVector<T>(address) : loadPart<T>(address, bytes);
+  return bytes === vectorBytes<T>() ? loadVector<T>(address) : loadPart<T>(address, bytes);
 }
 
-// @ts-ignore: decorator
 @inline
 function storeUpTo<T>(address: usize, value: v128, bytes: u32): void {
-  if (bytes == vectorBytes<T>()) storeVector<T>(address, value);
+  if (bytes === vectorBytes<T>()) storeVector<T>(address, value);
   else storePart<T>(address, value, bytes);
 }

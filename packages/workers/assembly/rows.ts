@@ -1,7 +1,7 @@
 // Sparse Adagrad: only the rows named by the slices, each by the lane that owns it.
 import { CLIP_NONE, CLIP_NORM, CLIP_SCALE, CLIP_VALUE } from "./formulas";
-import { manySlices, oneSlice } from "./row";
 import { splat } from "./lanes";
+import { manySlices, oneSlice } from "./row";
 import { entries, sortedEntries } from "./slices";
 import { touchEntries } from "./touch";
 
@@ -31,20 +31,17 @@ export function adagradRows<T>(
   const b = splat<T>(clipB);
   const w = variable, s = accumulator, n = rowBytes, o = scratch;
   // Constants here are constants in the inlined loops, as in dense.ts.
-  if (sizeof<T>() == 2) pass<T>(w, s, n, list, values, o, rate, eps, clipKind, a, b, perRow);
-  else if (clipKind == CLIP_NONE) pass<T>(w, s, n, list, values, o, rate, eps, CLIP_NONE, a, b, perRow);
-  else if (clipKind == CLIP_SCALE) pass<T>(w, s, n, list, values, o, rate, eps, CLIP_SCALE, a, b, perRow);
-  else if (clipKind == CLIP_NORM) pass<T>(w, s, n, list, values, o, rate, eps, CLIP_NORM, a, b, perRow);
+  if (sizeof<T>() === 2) pass<T>(w, s, n, list, values, o, rate, eps, clipKind, a, b, perRow);
+  else if (clipKind === CLIP_NONE) pass<T>(w, s, n, list, values, o, rate, eps, CLIP_NONE, a, b, perRow);
+  else if (clipKind === CLIP_SCALE) pass<T>(w, s, n, list, values, o, rate, eps, CLIP_SCALE, a, b, perRow);
+  else if (clipKind === CLIP_NORM) pass<T>(w, s, n, list, values, o, rate, eps, CLIP_NORM, a, b, perRow);
   else pass<T>(w, s, n, list, values, o, rate, eps, CLIP_VALUE, a, b, perRow);
 }
 
 /** Bytes of variable rows in one block; the accumulator rows and slices come on top. */
-// @ts-ignore: decorator
-@inline const BLOCK_BYTES: u32 = 8192;
-// @ts-ignore: decorator
-@inline const MOST: u32 = 64;
+const BLOCK_BYTES: u32 = 16384;
+const MOST_ROWS: u32 = 64;
 
-// @ts-ignore: decorator
 @inline
 function pass<T>(
   variable: usize,
@@ -60,7 +57,7 @@ function pass<T>(
   b: v128,
   perRow: u32,
 ): void {
-  const block = min<u32>(max<u32>(BLOCK_BYTES / rowBytes, 1), MOST);
+  const block = min<u32>(max<u32>(BLOCK_BYTES / rowBytes, 1), MOST_ROWS);
   const count = entries;
   let touched: u32 = 0;
   let seen: u32 = 0;
@@ -77,10 +74,10 @@ function pass<T>(
       const entry = load<u64>(list + (start << 3));
       const row = <u32>(entry >> 32);
       next++;
-      while (next < count && load<u32>(list + (next << 3) + 4) == row) next++;
+      while (next < count && load<u32>(list + (next << 3) + 4) === row) next++;
       const w = variable + row * rowBytes;
       const s = accumulator + row * rowBytes;
-      if (next - start == 1) {
+      if (next - start === 1) {
         oneSlice<T>(w, s, values + <u32>entry, rowBytes, rate, epsilon, clipKind, a, b);
       } else {
         const first = list + (start << 3);

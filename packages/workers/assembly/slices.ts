@@ -12,11 +12,9 @@ export function rowsScratchBytes(sliceCount: u32): u32 {
   return COUNTS_BYTES + 16 * sliceCount + 64;
 }
 
-// @ts-ignore: decorator
-@inline const COUNTS_BYTES: u32 = 8192;
+const COUNTS_BYTES: u32 = 8192;
 /** Up to here insertion beats counting. */
-// @ts-ignore: decorator
-@inline const FEW: u32 = 24;
+const FEW: u32 = 64;
 
 /** Address of this lane's sorted entries; how many there are is in `entries`. */
 export function sortedEntries(
@@ -49,12 +47,12 @@ function gatherAll(indices: usize, count: u32, rowBytes: u32, list: usize): void
     previous = row;
   }
   entries = count;
-  ascending = descents == 0;
+  ascending = descents === 0;
   largestRow = largest;
 }
 
 /**
- * Owned is (row >> shift) % laneCount == lane. Without a division: with M = ceil(2^64 / laneCount), a number x
+ * Owned is (row >> shift) % laneCount === lane. Without a division: with M = ceil(2^64 / laneCount), a number x
  * below 2^33 is a multiple of laneCount exactly when x * M modulo 2^64 is below M (Lemire, Kaser, Kurz 2019).
  */
 function gatherOwned(
@@ -83,7 +81,7 @@ function gatherOwned(
     at += owned << 3;
   }
   entries = <u32>((at - list) >> 3);
-  ascending = descents == 0;
+  ascending = descents === 0;
   largestRow = largest;
 }
 

@@ -2,6 +2,9 @@
 // are computed on, keeps many cache and page table misses under way at once, which is what a prefetch is for.
 // What counts is how few instructions lie between two misses: the loops below have no inner loops.
 
+/** Of longer rows only the beginning is touched: the processor itself fetches ahead in them, and touching would cost. */
+const REACH: u32 = 1024;
+
 /**
  * Touches rows and slices of the entries from `from` to `to`. The result has to be stored somewhere, or else the
  * optimiser drops the loads.
@@ -18,15 +21,16 @@ export function touchEntries(
   const start = list + (from << 3);
   const end = list + (to << 3);
   let seen: u32 = 0;
+  const reach = min<u32>(rowBytes, REACH);
   let offset: u32 = 0;
-  for (; offset + 256 <= rowBytes; offset += 256) {
+  for (; offset + 256 <= reach; offset += 256) {
     for (let at = start; at < end; at += 8) {
       const row = load<u32>(at, 4) * rowBytes + offset;
       seen ^= four(variable + row) ^ four(accumulator + row) ^ four(values + load<u32>(at) + offset);
     }
   }
-  if (offset == rowBytes) return seen;
-  if (rowBytes - offset == 64) {
+  if (offset === reach) return seen;
+  if (reach - offset === 64) {
     for (let at = start; at < end; at += 8) {
       const row = load<u32>(at, 4) * rowBytes + offset;
       seen ^= load<u8>(variable + row) ^ load<u8>(accumulator + row) ^ load<u8>(values + load<u32>(at) + offset);
@@ -35,8 +39,8 @@ export function touchEntries(
   }
   // What is left of a row, two lines at a time, and its last byte: a row that is not made of whole lines may begin in
   // the middle of one and end in a line of its own. A byte touched twice is cheaper than a loop over the lines.
-  for (; offset < rowBytes; offset += 128) {
-    const second = min<u32>(64, rowBytes - 1 - offset);
+  for (; offset < reach; offset += 128) {
+    const second = min<u32>(64, reach - 1 - offset);
     for (let at = start; at < end; at += 8) {
       const row = load<u32>(at, 4) * rowBytes + offset;
       seen ^= two(variable + row, second) ^ two(accumulator + row, second);
@@ -46,14 +50,12 @@ export function touchEntries(
   return seen;
 }
 
-// @ts-ignore: decorator
 @inline
 function four(address: usize): u32 {
   const low = <u32>load<u8>(address) ^ load<u8>(address, 64);
   return low ^ load<u8>(address, 128) ^ load<u8>(address, 192);
 }
 
-// @ts-ignore: decorator
 @inline
 function two(address: usize, second: u32): u32 {
   return <u32>load<u8>(address) ^ load<u8>(address + second);

@@ -1,4 +1,7 @@
+import { nameClass, ShardgradError } from "@shardgrad/workers";
 import { formatReceived } from "./format.js";
+
+export { MemoryExhaustedError, ShardgradError } from "@shardgrad/workers";
 
 /** What is known about one variable, or a part of it, after a step that did not end as it should. */
 export interface Damage {
@@ -39,11 +42,6 @@ export interface UpdateStepErrorInit {
   readonly message?: string;
 }
 
-/** The name goes on the prototype: the stack trace reads it there, and it stays out of printed properties. */
-function nameClass(prototype: Error, name: string): void {
-  Object.defineProperty(prototype, "name", { value: name, configurable: true, writable: true });
-}
-
 function causeOf(init: { readonly cause?: unknown }): ErrorOptions | undefined {
   return "cause" in init ? { cause: init.cause } : undefined;
 }
@@ -58,16 +56,6 @@ function describeAll(damage: readonly Damage[]): string {
   if (damage.length === 0) return "No variable was changed.";
   const listed = damage.slice(0, 5).map(describeDamage).join("; ");
   return `Damage: ${listed}${damage.length > 5 ? `; and ${damage.length - 5} more` : ""}.`;
-}
-
-/** The base of every error that Shardgrad throws; never thrown itself. */
-export class ShardgradError extends Error {
-  static {
-    nameClass(ShardgradError.prototype, "ShardgradError");
-  }
-
-  /** A constant that names the kind of error, the same in every version. */
-  readonly code: string = "ERR_SHARDGRAD";
 }
 
 /** Thrown when a value that was given is not acceptable (Keras' ValueError); the base of all such errors. */

@@ -71,7 +71,8 @@ export class SafeEmitter<Events extends { [name in EventName]?: unknown }> {
 
   #call(listener: Listener, payload: unknown): void {
     // An error listener that itself fails must not be told of its own failure again.
-    const failed = (error: unknown) => (error !== payload && payload instanceof Error ? warn(error) : this.report(error));
+    const failed = (error: unknown) =>
+      error !== payload && payload instanceof Error ? warn(error) : this.report(error);
     try {
       const result = listener(payload as never);
       if (isPromise(result)) result.then(undefined, failed);

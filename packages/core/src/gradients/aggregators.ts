@@ -1,5 +1,12 @@
+import {
+  type DType,
+  doubleFromHalf,
+  dtypeInfo,
+  halfFromDouble,
+  type TypedArray,
+  viewOf,
+} from "@shardgrad/workers";
 import { ArgumentError, OptionError, StateError } from "../errors/index.js";
-import { type DType, doubleFromHalf, dtypeInfo, halfFromDouble, type TypedArray, viewOf } from "@shardgrad/workers";
 import { rowSizeOf, writeNumbers } from "../variable/values.js";
 import type { Variable } from "../variable/variable.js";
 import { type CheckedGradient, checkGradient, type Gradient, type GradientPair } from "./gradient.js";

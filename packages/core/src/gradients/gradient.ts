@@ -31,11 +31,19 @@ function checkSlices(slices: IndexedSlicesLike, variable: Variable): CheckedGrad
   const { shape, name } = variable;
   const argument = `indices of the gradient of ${name}`;
   if (shape.length === 0) {
-    throw new ShapeError({ argument, received: slices, expected: "a dense gradient, as the variable is a scalar" });
+    throw new ShapeError({
+      argument,
+      received: slices,
+      expected: "a dense gradient, as the variable is a scalar",
+    });
   }
   if (slices.denseShape !== undefined && slices.denseShape.join() !== shape.join()) {
     const expected = `the shape [${shape.join(", ")}] of the variable`;
-    throw new ShapeError({ argument: `denseShape of the gradient of ${name}`, received: slices.denseShape, expected });
+    throw new ShapeError({
+      argument: `denseShape of the gradient of ${name}`,
+      received: slices.denseShape,
+      expected,
+    });
   }
   const indices = checkIndices(slices.indices, shape[0]!, argument);
   const valuesShape = [indices.length, ...shape.slice(1)];
@@ -62,7 +70,11 @@ function checkValues(
     throw new ShapeError({ argument, received: values, expected });
   }
   if (typeof values !== "number" && !Array.isArray(values)) {
-    throw new ArgumentError({ argument, received: values, expected: "a typed array, nested arrays or indexed slices" });
+    throw new ArgumentError({
+      argument,
+      received: values,
+      expected: "a typed array, nested arrays or indexed slices",
+    });
   }
   const own = shapeOfNested(values as NestedArray);
   // Empty nested arrays cannot show the dimensions behind a zero.

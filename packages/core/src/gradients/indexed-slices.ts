@@ -35,11 +35,19 @@ export class IndexedSlices implements IndexedSlicesLike {
       throw new ArgumentError({ argument: "indices", received: indices, expected });
     }
     if (!Array.isArray(values) && !ArrayBuffer.isView(values)) {
-      throw new ArgumentError({ argument: "values", received: values, expected: "a typed array or nested arrays" });
+      throw new ArgumentError({
+        argument: "values",
+        received: values,
+        expected: "a typed array or nested arrays",
+      });
     }
     const rows = Array.isArray(values) ? values.length : undefined;
     if (rows !== undefined && rows !== indices.length) {
-      throw new ShapeError({ argument: "values", received: values, expected: `${indices.length} rows, one for each index` });
+      throw new ShapeError({
+        argument: "values",
+        received: values,
+        expected: `${indices.length} rows, one for each index`,
+      });
     }
     this.indices = indices;
     this.values = values;

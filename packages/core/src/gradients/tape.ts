@@ -63,7 +63,11 @@ function whenSettled<T>(value: unknown, use: (value: unknown) => T): T | Promise
 
 function checkTape(tape: GradientTape): GradientTape {
   if (typeof tape.watch === "function" && typeof tape.gradient === "function") return tape;
-  throw new ArgumentError({ argument: "tape", received: tape, expected: "an object with watch and gradient" });
+  throw new ArgumentError({
+    argument: "tape",
+    received: tape,
+    expected: "an object with watch and gradient",
+  });
 }
 
 function paired(

@@ -1,6 +1,7 @@
 import { OptionError } from "../errors/index.js";
 import { checkGradient, type Gradient } from "../gradients/gradient.js";
 import { filled } from "../variable/initializers.js";
+import { variableInternals } from "../variable/internals.js";
 import type { Variable } from "../variable/variable.js";
 import type { OptimizerConfig } from "./config.js";
 import { type FromConfigOptions, Optimizer } from "./optimizer.js";
@@ -8,7 +9,6 @@ import { checkNumber, type OptimizerOptions } from "./options.js";
 import { checkVariables } from "./pairs.js";
 import { internalsOf } from "./slots.js";
 import { driveSync, type KernelUpdate, performStep, type StepGradient } from "./step.js";
-import { variableInternals } from "../variable/internals.js";
 
 /** How slices of the same row are combined: see {@link AdagradOptions.duplicateIndices}. */
 export type DuplicateIndices = "perSlice" | "perRow";
@@ -75,7 +75,10 @@ export class Adagrad extends Optimizer {
     super.build(variables);
     for (const variable of variables) {
       const initialValue = filled(this.#initialAccumulatorValue);
-      this.#accumulators.set(variable, this.addVariableFromReference(variable, "accumulator", { initialValue }));
+      this.#accumulators.set(
+        variable,
+        this.addVariableFromReference(variable, "accumulator", { initialValue }),
+      );
     }
   }
 
@@ -129,6 +132,6 @@ export class Adagrad extends Optimizer {
   }
 
   static override fromConfig(config: OptimizerConfig, options: FromConfigOptions = {}): Adagrad {
-    return super.fromConfig(config, options) as Adagrad;
+    return Optimizer.fromConfig(config, options) as Adagrad;
   }
 }

@@ -1,10 +1,11 @@
 import type { StepOutcome } from "@shardgrad/workers";
+import { UpdateStepError, WorkerLostError } from "../errors/index.js";
 import type { SafeEmitter } from "../events/emitter.js";
 import type { GradientPair } from "../gradients/gradient.js";
 import type { Runtime } from "../runtime/runtime.js";
 import type { Variable } from "../variable/variable.js";
 import type { OptimizerEvents } from "./events.js";
-import { checkPairs, checkVariables, pairList } from "./pairs.js";
+import { checkPairs, checkVariables, pairList, warnOfMissing } from "./pairs.js";
 import type { OptimizerState } from "./state.js";
 import { checkOneDtype, type KernelUpdate, type PreparedStep, type StepGradient } from "./step.js";
 
@@ -31,11 +32,14 @@ export interface BegunStep {
   readonly prepared: PreparedStep;
   /** Counts the step and tells the listeners; called once, after everything was written. */
   end(outcome: StepOutcome): void;
+  /** Takes back what the step prepared, unless it has changed variables. */
+  fail(error: unknown): void;
 }
 
 /** Checks everything a step needs, and builds the optimizer on the first. Changes no variable. */
 export function beginStep(call: StepCall, state: OptimizerState, hooks: StepHooks): BegunStep {
   const startedAt = performance.now();
+  if (!call.skipGradientsAggregation) warnOfMissing(call.list);
   const list = call.skipGradientsAggregation ? call.list : pairList(hooks.aggregate(call.list));
   const pairs = checkPairs(list);
   const variables = pairs.map(({ variable }) => variable);
@@ -43,7 +47,8 @@ export function beginStep(call: StepCall, state: OptimizerState, hooks: StepHook
   checkOneDtype(pairs, state.clip);
   const learningRate = state.nextRate(call.rate);
   if (state.built) state.checkKnown(variables);
-  else buildForStep(variables, state, hooks);
+  warnOfMissing(list);
+  const undoBuild = state.built ? () => {} : buildForStep(variables, state, hooks);
   const average = state.nextAverage();
   const prepared: PreparedStep = {
     pairs,
@@ -69,26 +74,36 @@ export function beginStep(call: StepCall, state: OptimizerState, hooks: StepHook
     hooks.applied();
     announce(prepared, variables, outcome, performance.now() - startedAt, state, hooks.events);
   };
-  return { prepared, end };
+  const fail = (error: unknown) => {
+    if (!(error instanceof WorkerLostError || error instanceof UpdateStepError)) undoBuild();
+  };
+  return { prepared, end, fail };
 }
 
-/** Slots that a step makes carry the optimizer's name, and are given back when building fails. */
-function buildForStep(variables: readonly Variable[], state: OptimizerState, hooks: StepHooks): void {
+/**
+ * Builds the optimizer and returns how to undo it. Slots that a step makes carry the optimizer's name; they are
+ * given back when building, or the rest of the first step, fails.
+ */
+function buildForStep(variables: readonly Variable[], state: OptimizerState, hooks: StepHooks): () => void {
   const { slots } = state;
   const made = slots.all.length;
+  const undo = () => {
+    slots.dropFrom(made);
+    state.averages = [];
+    state.index.clear();
+    state.built = false;
+  };
   slots.prefix = `${state.prefix}/`;
   try {
     hooks.build(variables);
     state.checkKnown(variables);
   } catch (error) {
-    slots.dropFrom(made);
-    state.averages = [];
-    state.index.clear();
-    state.built = false;
+    undo();
     throw error;
   } finally {
     slots.prefix = "";
   }
+  return undo;
 }
 
 function announce(
@@ -99,7 +114,8 @@ function announce(
   { iterations }: OptimizerState,
   events: SafeEmitter<OptimizerEvents>,
 ): void {
-  if (average?.overwrite && events.wants("emaOverwrite")) events.emit("emaOverwrite", { iterations, variables });
+  if (average?.overwrite && events.wants("emaOverwrite"))
+    events.emit("emaOverwrite", { iterations, variables });
   if (!events.wants("iteration")) return;
   const elements = pairs.reduce((sum, { gradient }) => sum + gradient.values.length, 0);
   events.emit("iteration", { iterations, learningRate, durationMs, variables, elements, ...outcome });

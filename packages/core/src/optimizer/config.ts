@@ -48,20 +48,28 @@ export function optionsFromConfig(
     const name = optionKeys[key] ?? own[key];
     if (name !== undefined) options[name] = value;
     else if (key === "shardgrad") Object.assign(options, extensions(value, own));
-    else if (Object.hasOwn(offValues, key)) checkOff(key, value);
-    else if (key === "lr" || key === "decay") options[key] = value;
-    else throw unknownOption(key, value);
+    else if (isOff(key, value)) continue;
+    else if (isOption(key, own)) throw unknownOption(key, value);
+    // The constructor knows what to say about the rest, and in which order.
+    else options[key] = value;
   }
-  const rate = options["learningRate"];
+  const rate = options.learningRate;
   if (typeof rate === "object" && rate !== null) {
-    options["learningRate"] = deserializeSchedule(rate as never, customObjects === undefined ? {} : { customObjects });
+    options.learningRate = deserializeSchedule(
+      rate as never,
+      customObjects === undefined ? {} : { customObjects },
+    );
   }
   return options;
 }
 
 function unwrapped(config: unknown, className: string): OptimizerConfig {
   if (typeof config !== "object" || config === null || Array.isArray(config)) {
-    throw new OptionError({ argument: "config", received: config, expected: "an object as getConfig returns" });
+    throw new OptionError({
+      argument: "config",
+      received: config,
+      expected: "an object as getConfig returns",
+    });
   }
   if (!("class_name" in config)) return config as OptimizerConfig;
   const { class_name: name, config: inner } = config as WrappedConfig;
@@ -72,11 +80,17 @@ function unwrapped(config: unknown, className: string): OptimizerConfig {
   return unwrapped(inner, className);
 }
 
-function checkOff(key: string, value: unknown): void {
-  const off = offValues[key]!;
-  if (off.includes(value)) return;
-  const expected = `${off.map(String).join(" or ")}: Keras 2.9.0 has no such option`;
-  throw new OptionError({ argument: key, received: value, expected });
+function isOff(key: string, value: unknown): boolean {
+  return Object.hasOwn(offValues, key) && offValues[key]!.includes(value);
+}
+
+/** Whether a key is the name of a constructor option, which no config has. */
+function isOption(key: string, own: Readonly<Record<string, string>>): boolean {
+  return (
+    [optionKeys, own].some((keys) => Object.values(keys).includes(key)) ||
+    key === "runtime" ||
+    key === "aggregator"
+  );
 }
 
 /** What Keras has no key for lies under one key of ours. */

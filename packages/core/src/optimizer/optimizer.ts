@@ -1,15 +1,20 @@
-import type { DType } from "@shardgrad/workers";
+import type { DType, StepOutcome } from "@shardgrad/workers";
 import { ArgumentError, ClosedRuntimeError, OptionError, StateError } from "../errors/index.js";
 import { SafeEmitter } from "../events/emitter.js";
 import type { GradientAggregator } from "../gradients/aggregators.js";
 import type { GradientPair } from "../gradients/gradient.js";
-import { type ComputedGradients, differentiate, type GradientTape, type LossWithGradients } from "../gradients/tape.js";
+import {
+  type ComputedGradients,
+  differentiate,
+  type GradientTape,
+  type LossWithGradients,
+} from "../gradients/tape.js";
 import type { Runtime } from "../runtime/runtime.js";
 import { type CustomSchedules, serializeSchedule } from "../schedules/index.js";
 import type { Initializer } from "../variable/initializers.js";
 import { variableInternals } from "../variable/internals.js";
 import type { Variable } from "../variable/variable.js";
-import { beginStep, type StepCall, type StepHooks } from "./begin.js";
+import { type BegunStep, beginStep, type StepCall, type StepHooks } from "./begin.js";
 import { type OptimizerConfig, optionsFromConfig } from "./config.js";
 import type { OptimizerEvents } from "./events.js";
 import { checkOptimizerOptions, checkRate, type OptimizerOptions } from "./options.js";
@@ -99,7 +104,12 @@ export abstract class Optimizer extends SafeEmitter<OptimizerEvents> {
         "This optimizer was created with a `LearningRateSchedule` object as its `learning_rate` constructor " +
         "argument, hence its learning rate is not settable. If you need the learning rate to be settable, you " +
         "should instantiate the optimizer with a float `learning_rate` argument.";
-      throw new OptionError({ argument: "learningRate", received: value, expected: "no assignment", message });
+      throw new OptionError({
+        argument: "learningRate",
+        received: value,
+        expected: "no assignment",
+        message,
+      });
     }
     this.#state.rate = checkRate(value);
   }
@@ -118,9 +128,10 @@ export abstract class Optimizer extends SafeEmitter<OptimizerEvents> {
     return this.#state.built;
   }
 
-  /** All optimizer variables (slots), in the order in which they were made. */
+  /** All optimizer variables (slots) in the order in which they were made, then the averages. */
   get variables(): readonly Variable[] {
-    return [...this.#state.slots.all];
+    const { slots, averages } = this.#state;
+    return [...slots.all.filter((slot) => !averages.includes(slot)), ...averages];
   }
 
   /** The moving average of each variable, in build order; empty without `useEma`. */
@@ -136,7 +147,11 @@ export abstract class Optimizer extends SafeEmitter<OptimizerEvents> {
     shape?: readonly number[] | null,
     { initializer = "zeros", ...options }: { dtype?: DType; initializer?: Initializer; name?: string } = {},
   ): Variable {
-    return this.#state.slots.add(initializer, { ...options, shape: shape ?? [], runtime: this.#state.runtimeFor() });
+    return this.#state.slots.add(initializer, {
+      ...options,
+      shape: shape ?? [],
+      runtime: this.#state.runtimeFor(),
+    });
   }
 
   /**
@@ -144,7 +159,11 @@ export abstract class Optimizer extends SafeEmitter<OptimizerEvents> {
    * shape. Source: Keras 2.9.0 `Optimizer.add_variable_from_reference`.
    * @throws as the Variable constructor
    */
-  addVariableFromReference(modelVariable: Variable, variableName: string, options: ReferenceOptions = {}): Variable {
+  addVariableFromReference(
+    modelVariable: Variable,
+    variableName: string,
+    options: ReferenceOptions = {},
+  ): Variable {
     const runtime = modelVariable?.[variableInternals]?.runtime ?? this.#state.runtimeFor();
     return this.#state.slots.addBeside(modelVariable, variableName, options, runtime);
   }
@@ -216,7 +235,8 @@ export abstract class Optimizer extends SafeEmitter<OptimizerEvents> {
     state.pending++;
     const run = async () => {
       const step = beginStep(call, state, this.#hooks);
-      step.end(await driveAsync(performStep(step.prepared, internals), internals));
+      const work = performStep(step.prepared, internals);
+      step.end(await driveAsync(work, internals).catch(failWith(step)));
     };
     return internals.queue.run(run, options.signal).finally(() => {
       state.pending--;
@@ -235,7 +255,13 @@ export abstract class Optimizer extends SafeEmitter<OptimizerEvents> {
     const internals = internalsOf(call.runtime);
     if (internals.queue.closed) throw new ClosedRuntimeError();
     const step = beginStep(call, this.#state, this.#hooks);
-    step.end(driveSync(performStep(step.prepared, internals), internals));
+    let outcome: StepOutcome;
+    try {
+      outcome = driveSync(performStep(step.prepared, internals), internals);
+    } catch (error) {
+      return failWith(step)(error);
+    }
+    step.end(outcome);
   }
 
   /**
@@ -269,11 +295,18 @@ export abstract class Optimizer extends SafeEmitter<OptimizerEvents> {
    * Source: Keras 2.9.0 `Optimizer.minimize`. @throws (rejects) as computeGradients and applyGradients
    */
   async minimize<Loss>(
-    loss: (() => LossWithGradients<Loss> | Promise<LossWithGradients<Loss>>) | (() => Loss | Promise<Loss>) | Loss,
+    loss:
+      | (() => LossWithGradients<Loss> | Promise<LossWithGradients<Loss>>)
+      | (() => Loss | Promise<Loss>)
+      | Loss,
     variables: readonly Variable[],
     tape?: GradientTape<Loss>,
   ): Promise<Loss> {
-    const computed: ComputedGradients = await differentiate(loss, variables, tape as GradientTape | undefined);
+    const computed: ComputedGradients = await differentiate(
+      loss,
+      variables,
+      tape as GradientTape | undefined,
+    );
     await this.applyGradients(computed.pairs);
     return computed.loss as Loss;
   }
@@ -293,12 +326,14 @@ export abstract class Optimizer extends SafeEmitter<OptimizerEvents> {
     checkVariables(variables, state.runtimeFor());
     state.checkKnown(variables);
     for (const variable of variables) copyValues(state.averageOf(variable)!, variable);
-    if (this.wants("finalize")) this.emit("finalize", { iterations: state.iterations, variables: [...variables] });
+    if (this.wants("finalize"))
+      this.emit("finalize", { iterations: state.iterations, variables: [...variables] });
   }
 
   /** Configuration under Keras' keys, plus `name`. A subclass adds its own. Source: Keras 2.9.0 `get_config`. */
   getConfig(): OptimizerConfig {
-    const { clipnorm, globalClipnorm, clipvalue, useEma, emaMomentum, emaOverwriteFrequency } = this.#state.options;
+    const { clipnorm, globalClipnorm, clipvalue, useEma, emaMomentum, emaOverwriteFrequency } =
+      this.#state.options;
     const { schedule, rate } = this.#state;
     return {
       clipnorm,
@@ -364,5 +399,17 @@ function checkFinalizedLength(variables: readonly Variable[], stored: number): v
   const message =
     `The length of model variables (${variables.length}) to override does not match the length of model ` +
     `variables stored in the optimizer (${stored}). Please check if the optimizer was called on your model.`;
-  throw new ArgumentError({ argument: "variables", received: variables, expected: `${stored} variables`, message });
+  throw new ArgumentError({
+    argument: "variables",
+    received: variables,
+    expected: `${stored} variables`,
+    message,
+  });
+}
+
+function failWith(step: BegunStep): (error: unknown) => never {
+  return (error) => {
+    step.fail(error);
+    throw error;
+  };
 }

@@ -130,11 +130,17 @@ function checkNames(options: object, own: readonly string[]): void {
 /** Keras' words for an argument that it does not know. */
 export function unknownOption(name: string, received: unknown): OptionError {
   const message = `${name} is not a valid argument, kwargs should be empty  for \`optimizer_experimental.Optimizer\`.`;
-  return new OptionError({ argument: name, received, expected: "an option that the optimizer knows", message });
+  return new OptionError({
+    argument: name,
+    received,
+    expected: "an option that the optimizer knows",
+    message,
+  });
 }
 
 function checkObjects({ runtime, aggregator, name }: OptimizerOptions): void {
-  if (runtime !== undefined && typeof runtime?.allocate !== "function") refuse("runtime", runtime, "a Runtime");
+  if (runtime !== undefined && typeof runtime?.allocate !== "function")
+    refuse("runtime", runtime, "a Runtime");
   if (aggregator !== undefined && typeof aggregator?.aggregateGradients !== "function") {
     refuse("aggregator", aggregator, "an object with a method aggregateGradients");
   }

@@ -4,7 +4,7 @@ import {
   DuplicateVariableError,
   NoGradientsError,
 } from "../errors/index.js";
-import { type CheckedGradient, checkGradient, type Gradient, type GradientPair } from "../gradients/gradient.js";
+import { type CheckedGradient, checkGradient, type GradientPair } from "../gradients/gradient.js";
 import type { Runtime } from "../runtime/runtime.js";
 import { variableInternals } from "../variable/internals.js";
 import type { Variable } from "../variable/variable.js";
@@ -18,7 +18,11 @@ export interface CheckedPair {
 /** The pairs of a call. @throws ArgumentError, NoGradientsError for an empty list */
 export function pairList(pairs: Iterable<GradientPair>): GradientPair[] {
   if (typeof pairs?.[Symbol.iterator] !== "function") {
-    throw new ArgumentError({ argument: "pairs", received: pairs, expected: "a list of [gradient, variable] pairs" });
+    throw new ArgumentError({
+      argument: "pairs",
+      received: pairs,
+      expected: "a list of [gradient, variable] pairs",
+    });
   }
   const list = [...pairs];
   for (const pair of list) {
@@ -28,7 +32,11 @@ export function pairList(pairs: Iterable<GradientPair>): GradientPair[] {
     checkVariable(pair[1], "pairs");
   }
   if (list.length === 0) {
-    throw new NoGradientsError({ argument: "pairs", received: list, expected: "at least one [gradient, variable] pair" });
+    throw new NoGradientsError({
+      argument: "pairs",
+      received: list,
+      expected: "at least one [gradient, variable] pair",
+    });
   }
   return list;
 }
@@ -47,42 +55,66 @@ export function checkVariables(variables: readonly Variable[], runtime: Runtime)
     const received = variable.name;
     if (variable.disposed) {
       const message = `The variable ${variable.name} was disposed.`;
-      throw new DisposedVariableError({ argument: "variable", received, expected: "a live variable", message });
+      throw new DisposedVariableError({
+        argument: "variable",
+        received,
+        expected: "a live variable",
+        message,
+      });
     }
     if (variable[variableInternals].runtime !== runtime) {
-      throw new ArgumentError({ argument: "variable", received, expected: "a variable of the optimizer's runtime" });
+      throw new ArgumentError({
+        argument: "variable",
+        received,
+        expected: "a variable of the optimizer's runtime",
+      });
     }
     if (seen.has(variable)) {
       const message = `The variable ${variable.name} is in the list twice.`;
-      throw new DuplicateVariableError({ argument: "variables", received, expected: "each variable once", message });
+      throw new DuplicateVariableError({
+        argument: "variables",
+        received,
+        expected: "each variable once",
+        message,
+      });
     }
     seen.add(variable);
   }
 }
 
 /**
- * The pairs that have a gradient, checked against their variables; a warning names the others.
- * @throws NoGradientsError when no pair has one, and the errors of checkGradient
+ * The pairs that have a gradient, checked against their variables.
+ * @throws the errors of checkGradient
  */
 export function checkPairs(list: readonly GradientPair[]): CheckedPair[] {
-  const names: string[] = [];
-  const given: (readonly [Gradient, Variable])[] = [];
+  const checked: CheckedPair[] = [];
   for (const [gradient, variable] of list) {
-    if (gradient === null || gradient === undefined) names.push(variable.name);
-    else given.push([gradient, variable]);
-  }
-  const quoted = `[${names.map((name) => `'${name}'`).join(", ")}]`;
-  if (given.length === 0) {
-    const message = `No gradients provided for any variable: (${quoted},). Provided \`grads_and_vars\` is all null.`;
-    throw new NoGradientsError({ argument: "pairs", received: list, expected: "at least one gradient", message });
-  }
-  const checked = given.map(([gradient, variable]) => ({ variable, gradient: checkGradient(gradient, variable) }));
-  if (names.length > 0) {
-    process.emitWarning(
-      `Gradients do not exist for variables ${quoted} when minimizing the loss. If you're using ` +
-        "`model.compile()`, did you forget to provide a `loss`argument?",
-      { type: "ShardgradWarning" },
-    );
+    if (gradient !== null && gradient !== undefined)
+      checked.push({ variable, gradient: checkGradient(gradient, variable) });
   }
   return checked;
+}
+
+/**
+ * Warns of variables without a gradient. Keras 2.9.0 does so when it aggregates and when it applies.
+ * @throws NoGradientsError when no pair has a gradient
+ */
+export function warnOfMissing(list: readonly GradientPair[]): void {
+  const missing = list.filter(([gradient]) => gradient === null || gradient === undefined);
+  if (missing.length === 0) return;
+  const names = `[${missing.map(([, { name }]) => `'${name}'`).join(", ")}]`;
+  if (missing.length === list.length) {
+    const message = `No gradients provided for any variable: (${names},). Provided \`grads_and_vars\` is all null.`;
+    throw new NoGradientsError({
+      argument: "pairs",
+      received: list,
+      expected: "at least one gradient",
+      message,
+    });
+  }
+  process.emitWarning(
+    `Gradients do not exist for variables ${names} when minimizing the loss. If you're using ` +
+      "`model.compile()`, did you forget to provide a `loss`argument?",
+    { type: "ShardgradWarning" },
+  );
 }

@@ -21,7 +21,9 @@ export class Slots {
   prefix = "";
 
   add(initialValue: NestedArray | Variable["data"] | Initializer, options: VariableOptions): Variable {
-    return this.#keep(new Variable(initialValue, { ...options, name: this.#named(options.name), trainable: false }));
+    return this.#keep(
+      new Variable(initialValue, { ...options, name: this.#named(options.name), trainable: false }),
+    );
   }
 
   /** A slot in the same memories as its model variable where the sizes allow, so that kernels reach both. */
@@ -41,7 +43,9 @@ export class Slots {
     };
     const sameShape = isInitializer && (shape === undefined || shape.join() === model.shape.join());
     if (!sameShape) return this.add(initialValue, options);
-    return this.#keep(variableBeside(model, initialValue, { ...options, name: this.#named(options.name), trainable: false }));
+    return this.#keep(
+      variableBeside(model, initialValue, { ...options, name: this.#named(options.name), trainable: false }),
+    );
   }
 
   /** Gives back the slots made after the first `count`. */

@@ -1,8 +1,16 @@
-import { type Block, dtypeInfo, type MemoryPool, MemoryExhaustedError, type SegmentGradient, type TypedArray, viewOf } from "@shardgrad/workers";
+import {
+  type Block,
+  dtypeInfo,
+  MemoryExhaustedError,
+  type MemoryPool,
+  type SegmentGradient,
+  type TypedArray,
+  viewOf,
+} from "@shardgrad/workers";
 import { SplitVariableError } from "../errors/index.js";
 import type { CheckedGradient } from "../gradients/gradient.js";
-import type { StorageSegment } from "../variable/storage.js";
 import { variableInternals } from "../variable/internals.js";
+import type { StorageSegment } from "../variable/storage.js";
 import { writeNumbers } from "../variable/values.js";
 import type { Variable } from "../variable/variable.js";
 
@@ -27,7 +35,11 @@ export class Staging {
    * The gradient of each segment as kernels take it. What lies in the right memory already is used as it is,
    * unless `ownCopy` asks for a copy that may be changed.
    */
-  *stage(gradient: CheckedGradient, variable: Variable, ownCopy = false): Generator<Pause, SegmentGradient[]> {
+  *stage(
+    gradient: CheckedGradient,
+    variable: Variable,
+    ownCopy = false,
+  ): Generator<Pause, SegmentGradient[]> {
     const result: SegmentGradient[] = [];
     for (const segment of variable[variableInternals].storage.segments) {
       result.push(
@@ -70,7 +82,12 @@ export class Staging {
     if (storage.segments.length === 1) {
       const found = ownCopy ? undefined : this.#inPlace(values, segment);
       const offset = found ?? (yield* this.#copy(values, variable, segment, 0, values.length));
-      return { kind: "slices", indices: this.#indices(indices, segment), values: offset, count: indices.length };
+      return {
+        kind: "slices",
+        indices: this.#indices(indices, segment),
+        values: offset,
+        count: indices.length,
+      };
     }
     if (segment.start % Math.max(rowSize, 1) !== 0) {
       throw new SplitVariableError(`A row of ${variable.name} is larger than a memory: use dense gradients.`);
@@ -100,7 +117,12 @@ export class Staging {
       copyInto(variable, view.subarray(slice * rowSize, (slice + 1) * rowSize), values, from);
       if (this.#chunkDone(rowSize)) yield PAUSE;
     }
-    return { kind: "slices", indices: this.#indices(rows, segment), values: target.offset, count: rows.length };
+    return {
+      kind: "slices",
+      indices: this.#indices(rows, segment),
+      values: target.offset,
+      count: rows.length,
+    };
   }
 
   *#copy(

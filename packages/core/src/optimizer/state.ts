@@ -39,9 +39,13 @@ export class OptimizerState {
     this.rate = isSchedule(learningRate) ? scheduledRate(learningRate, 0) : checkRate(learningRate);
   }
 
-  /** The rate of the next step. @throws OptionError when the schedule does not give a finite number */
+  /** The rate of the next step. @throws OptionError when the schedule does not give a number, or NaN */
   nextRate(set: number): number {
-    return this.schedule === undefined ? set : scheduledRate(this.schedule, this.iterations);
+    if (this.schedule === undefined) return set;
+    const rate = scheduledRate(this.schedule, this.iterations);
+    if (!Number.isNaN(rate)) return rate;
+    const expected = `a number from the schedule for step ${this.iterations}`;
+    throw new OptionError({ argument: "learningRate", received: rate, expected });
   }
 
   /** The averages of the next step; null without EMA. */
@@ -93,9 +97,8 @@ function isOn(limit: number | null): limit is number {
   return limit !== null && limit > 0;
 }
 
+/** NaN for a schedule that does not give a number: a step refuses that, reading the rate does not. */
 function scheduledRate(schedule: LearningRateSchedule, iterations: number): number {
   const rate: unknown = schedule.call(iterations);
-  if (typeof rate === "number" && !Number.isNaN(rate)) return Math.fround(rate);
-  const expected = `a number from the schedule for step ${iterations}`;
-  throw new OptionError({ argument: "learningRate", received: rate, expected });
+  return typeof rate === "number" ? Math.fround(rate) : Number.NaN;
 }

@@ -113,7 +113,9 @@ function* scriptStep(
       step.updateStep(stepGradient(pair, staged[i]!, staging), pair.variable);
     } catch (cause) {
       const state = (k: number) => (k < i ? "applied" : k === i ? "unknown" : "notApplied");
-      const damage = step.pairs.map(({ variable }, k) => ({ variable: variable.name, state: state(k) }) as const);
+      const damage = step.pairs.map(
+        ({ variable }, k) => ({ variable: variable.name, state: state(k) }) as const,
+      );
       throw new UpdateStepError({ damage, cause });
     }
   });
@@ -126,7 +128,11 @@ function* scriptStep(
   return outcome;
 }
 
-function stepGradient({ gradient, variable }: CheckedPair, staged: SegmentGradient, staging: Staging): StepGradient {
+function stepGradient(
+  { gradient, variable }: CheckedPair,
+  staged: SegmentGradient,
+  staging: Staging,
+): StepGradient {
   const segment = onlySegment(variable);
   const { length } = gradient.values;
   if (gradient.kind === "dense" && staged.kind === "dense") {
@@ -134,7 +140,11 @@ function stepGradient({ gradient, variable }: CheckedPair, staged: SegmentGradie
   }
   if (gradient.kind !== "slices" || staged.kind !== "slices") throw new Error("unreachable");
   const { rowSize } = variable[variableInternals];
-  return { indices: gradient.indices, values: staging.view(variable, segment, staged.values, length), rowSize };
+  return {
+    indices: gradient.indices,
+    values: staging.view(variable, segment, staged.values, length),
+    rowSize,
+  };
 }
 
 function updatePlan(

@@ -4,14 +4,15 @@ import type { RuntimeOptions } from "./runtime.js";
 const PAGE = 65_536;
 const MOST_THREADS = 1_024;
 
-const rules: Readonly<Record<keyof RuntimeOptions, readonly [expected: string, valid: (value: unknown) => boolean]>> =
-  {
-    threads: [`an integer from 0 to ${MOST_THREADS}`, (v) => isCount(v) && v <= MOST_THREADS],
-    device: ['"auto" or "cpu"', (v) => v === "auto" || v === "cpu"],
-    inlineThreshold: ["a number of elements, 0 or more", (v) => typeof v === "number" && v >= 0],
-    maxQueue: ["an integer, 0 or more", isCount],
-    arenaBytes: [`a number of bytes, at least ${2 * PAGE}`, (v) => isCount(v) && v >= 2 * PAGE],
-  };
+const rules: Readonly<
+  Record<keyof RuntimeOptions, readonly [expected: string, valid: (value: unknown) => boolean]>
+> = {
+  threads: [`an integer from 0 to ${MOST_THREADS}`, (v) => isCount(v) && v <= MOST_THREADS],
+  device: ['"auto" or "cpu"', (v) => v === "auto" || v === "cpu"],
+  inlineThreshold: ["a number of elements, 0 or more", (v) => typeof v === "number" && v >= 0],
+  maxQueue: ["an integer, 0 or more", isCount],
+  arenaBytes: [`a number of bytes, at least ${2 * PAGE}`, (v) => isCount(v) && v >= 2 * PAGE],
+};
 
 function isCount(value: unknown): value is number {
   return typeof value === "number" && Number.isSafeInteger(value) && value >= 0;
@@ -22,9 +23,15 @@ export function checkRuntimeOptions(options: RuntimeOptions): void {
   for (const [name, value] of Object.entries(options)) {
     if (!Object.hasOwn(rules, name)) {
       const expected = `one of ${Object.keys(rules).join(", ")}`;
-      throw new OptionError({ argument: name, received: value, expected, message: `Unknown option \`${name}\`: expected ${expected}` });
+      throw new OptionError({
+        argument: name,
+        received: value,
+        expected,
+        message: `Unknown option \`${name}\`: expected ${expected}`,
+      });
     }
     const [expected, valid] = rules[name as keyof RuntimeOptions];
-    if (value !== undefined && !valid(value)) throw new OptionError({ argument: name, received: value, expected });
+    if (value !== undefined && !valid(value))
+      throw new OptionError({ argument: name, received: value, expected });
   }
 }

@@ -1,6 +1,5 @@
 import { availableParallelism } from "node:os";
 import {
-  type Block,
   CpuDevice,
   type DType,
   dtypeInfo,
@@ -9,8 +8,8 @@ import {
 } from "@shardgrad/workers";
 import { ArgumentError, ClosedRuntimeError, OptionError } from "../errors/index.js";
 import { SafeEmitter } from "../events/emitter.js";
-import { checkDtype, checkShape, sizeOf } from "../variable/values.js";
 import { type VariableInternals, variableInternals } from "../variable/internals.js";
+import { checkDtype, checkShape, sizeOf } from "../variable/values.js";
 import { type RuntimeInternals, runtimeInternals } from "./internals.js";
 import { checkRuntimeOptions } from "./options.js";
 import { StepQueue } from "./step-queue.js";
@@ -131,13 +130,10 @@ export class Runtime extends SafeEmitter<RuntimeEvents> {
     checkShape(shape, "lengthOrShape");
     checkDtype(dtype);
     const bytes = sizeOf(shape) * dtypeInfo[dtype].bytes;
-    const home = options.near === undefined ? undefined : this.#homeOf(options.near);
-    const block: Block = home === undefined ? this.#memory.allocate(bytes) : this.#memory.allocateAt(home, bytes);
+    const home = options.near === undefined ? this.#memory.reserveAlone(bytes) : this.#homeOf(options.near);
+    const block = this.#memory.allocateAt(home, bytes);
     const view = this.#memory.view(block, dtype, sizeOf(shape));
-    this.#allocated.set(view, () => {
-      if (home === undefined) block.arena.release(block);
-      else this.#memory.releaseAt(home, block);
-    });
+    this.#allocated.set(view, () => this.#memory.releaseAt(home, block));
     return view;
   }
 

@@ -38,7 +38,8 @@ interface FillingInitializer {
 export function uniform({ min = 0, max = 1, seed }: UniformOptions): Initializer {
   checkFinite("min", min);
   checkFinite("max", max);
-  if (min > max) throw new OptionError({ argument: "max", received: max, expected: `a number not below min (${min})` });
+  if (min > max)
+    throw new OptionError({ argument: "max", received: max, expected: `a number not below min (${min})` });
   const source = uniformSource(checkSeed(seed));
   return drawing(() => min + (max - min) * source());
 }
@@ -68,7 +69,8 @@ export function filling(filler: (dtype: DType) => Fill): Initializer {
 }
 
 function checkFinite(argument: string, value: unknown): void {
-  if (!Number.isFinite(value)) throw new OptionError({ argument, received: value, expected: "a finite number" });
+  if (!Number.isFinite(value))
+    throw new OptionError({ argument, received: value, expected: "a finite number" });
 }
 
 function checkSeed(seed: number | undefined): number {
@@ -87,7 +89,11 @@ export function initialValues(
   if (value === "zeros") return () => {};
   if (value === "ones") return constant(dtype, 1);
   if (typeof value === "string") {
-    throw new OptionError({ argument: "initializer", received: value, expected: '"zeros", "ones" or a function' });
+    throw new OptionError({
+      argument: "initializer",
+      received: value,
+      expected: '"zeros", "ones" or a function',
+    });
   }
   if (typeof value === "function") return fromInitializer(value, shape, dtype);
   if (ArrayBuffer.isView(value)) {

@@ -1,4 +1,4 @@
-import { type DType, dtypeInfo, halfFromDouble, doubleFromHalf, type TypedArray } from "@shardgrad/workers";
+import { type DType, doubleFromHalf, dtypeInfo, halfFromDouble, type TypedArray } from "@shardgrad/workers";
 import { ArgumentError, DtypeError, ShapeError } from "../errors/index.js";
 
 /** A number, or arrays of numbers nested to any depth, rectangular. */

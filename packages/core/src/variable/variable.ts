@@ -1,23 +1,34 @@
 import type { DType, TypedArray } from "@shardgrad/workers";
-import { ArgumentError, DisposedVariableError, DtypeError, OptionError, ShapeError, SplitVariableError } from "../errors/index.js";
+import {
+  ArgumentError,
+  DisposedVariableError,
+  DtypeError,
+  OptionError,
+  ShapeError,
+  SplitVariableError,
+} from "../errors/index.js";
 import { runtimeInternals } from "../runtime/internals.js";
 import { Runtime } from "../runtime/runtime.js";
-import { type Initializer, initialValues, type NormalOptions, normal, type UniformOptions, uniform } from "./initializers.js";
+import {
+  type Initializer,
+  initialValues,
+  type NormalOptions,
+  normal,
+  type UniformOptions,
+  uniform,
+} from "./initializers.js";
 import { type VariableInternals, variableInternals } from "./internals.js";
 import { Storage } from "./storage.js";
 import {
-  bitsOf,
   checkDtype,
   checkShape,
   dtypeOfArray,
-  flatten,
   type NestedArray,
   nest,
   readNumbers,
   rowSizeOf,
   shapeOfNested,
   sizeOf,
-  writeNumbers,
 } from "./values.js";
 
 export interface VariableOptions {
@@ -73,7 +84,12 @@ export class Variable {
     for (const [name, value] of Object.entries(options)) {
       if (!optionNames.has(name)) {
         const message = `Unknown option \`${name}\` of Variable.`;
-        throw new OptionError({ argument: name, received: value, expected: [...optionNames].join(", "), message });
+        throw new OptionError({
+          argument: name,
+          received: value,
+          expected: [...optionNames].join(", "),
+          message,
+        });
       }
     }
     const { shape, dtype } = describe(initialValue, options);
@@ -201,7 +217,12 @@ export class Variable {
   #refuseWhenDisposed(): void {
     if (!this.#disposed) return;
     const message = `The variable ${this.name} was disposed.`;
-    throw new DisposedVariableError({ argument: "variable", received: this.name, expected: "a live variable", message });
+    throw new DisposedVariableError({
+      argument: "variable",
+      received: this.name,
+      expected: "a live variable",
+      message,
+    });
   }
 }
 
@@ -232,18 +253,27 @@ function describe(
   if (dtype !== undefined) checkDtype(dtype);
   if (typeof value === "string" || typeof value === "function") {
     if (shape !== undefined) return { shape, dtype: dtype ?? "float32" };
-    throw new ShapeError({ argument: "shape", received: shape, expected: "a shape, as an initializer has none of its own" });
+    throw new ShapeError({
+      argument: "shape",
+      received: shape,
+      expected: "a shape, as an initializer has none of its own",
+    });
   }
   if (ArrayBuffer.isView(value)) {
     const held = dtypeOfArray(value);
     if (held === undefined || (dtype !== undefined && held !== dtype)) {
-      const expected = dtype === undefined ? "a Float32Array, Float64Array or Uint16Array" : `values of dtype ${dtype}`;
+      const expected =
+        dtype === undefined ? "a Float32Array, Float64Array or Uint16Array" : `values of dtype ${dtype}`;
       throw new DtypeError({ argument, received: value, expected });
     }
     return { shape: fitting(shape ?? [value.length], [value.length], argument, value, false), dtype: held };
   }
   if (typeof value !== "number" && !Array.isArray(value)) {
-    throw new ArgumentError({ argument, received: value, expected: "a number, nested arrays or a typed array" });
+    throw new ArgumentError({
+      argument,
+      received: value,
+      expected: "a number, nested arrays or a typed array",
+    });
   }
   const own = shapeOfNested(value);
   return { shape: fitting(shape ?? own, own, argument, value, exact), dtype: dtype ?? "float32" };
@@ -261,4 +291,3 @@ function fitting(
   const expected = `values of shape [${shape.join(", ")}], not [${own.join(", ")}]`;
   throw new ShapeError({ argument, received, expected });
 }
-

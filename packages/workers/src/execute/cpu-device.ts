@@ -1,6 +1,7 @@
+import { MemoryExhaustedError } from "../errors.js";
 import { kernelModule } from "../kernels/instance.js";
 import type { Arena, Block } from "../memory/arena.js";
-import { MemoryExhaustedError, type MemoryPool } from "../memory/memory-pool.js";
+import type { MemoryPool } from "../memory/memory-pool.js";
 import type { StepOutcome, StepPlan } from "../plan/contract.js";
 import { lower, type Scratch } from "../plan/lower.js";
 import { groupCount, type ProgramWriter } from "../plan/program.js";

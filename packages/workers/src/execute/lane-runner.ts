@@ -64,7 +64,8 @@ export class LaneRunner {
     const group = program[at + 2]!;
     const a = at + ARGUMENTS;
     if (group >= 0) {
-      const scalars = (norms[group] ??= this.clipScalars(program, group));
+      const scalars = norms[group] ?? this.clipScalars(program, group);
+      norms[group] = scalars;
       const clip = a + kernels[kernel]!.clipArgument;
       // The record is this lane's own: nobody else reads or writes it now.
       program[clip] = scalars.a;

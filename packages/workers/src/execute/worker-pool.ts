@@ -1,6 +1,7 @@
 import { MessageChannel, type MessagePort, type Worker } from "node:worker_threads";
 import { type Remote, wrap } from "comlink";
 import { Piscina } from "piscina";
+import { nameClass, ShardgradError } from "../errors.js";
 import { kernelModule } from "../kernels/instance.js";
 import type { WasmMemory } from "../kernels/webassembly.js";
 import type { LaneDamage } from "../plan/contract.js";
@@ -23,8 +24,13 @@ interface Lane {
 }
 
 /** A lane's thread ended while a step was running. */
-export class LaneLostError extends Error {
-  override readonly name = "LaneLostError";
+export class LaneLostError extends ShardgradError {
+  static {
+    nameClass(LaneLostError.prototype, "LaneLostError");
+  }
+
+  override readonly code: string = "ERR_SHARDGRAD_LANE_LOST";
+
   constructor(
     readonly lane: number,
     readonly damage: readonly LaneDamage[],

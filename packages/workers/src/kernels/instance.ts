@@ -28,11 +28,11 @@ export function instantiateKernels(module: WasmModule, memory: WasmMemory): Kern
   const named = exports as Record<string, KernelFunction>;
   return {
     functions: kernels.map(({ exportName }) => named[exportName]!),
-    sumPartials: named["sumPartials"] as KernelInstance["sumPartials"],
-    checkIndices: named["checkIndices"] as KernelInstance["checkIndices"],
-    rowsScratchBytes: named["rowsScratchBytes"] as KernelInstance["rowsScratchBytes"],
-    halfFromDouble: named["halfFromDouble"] as KernelInstance["halfFromDouble"],
-    doubleFromHalf: named["doubleFromHalf"] as KernelInstance["doubleFromHalf"],
+    sumPartials: named.sumPartials as KernelInstance["sumPartials"],
+    checkIndices: named.checkIndices as KernelInstance["checkIndices"],
+    rowsScratchBytes: named.rowsScratchBytes as KernelInstance["rowsScratchBytes"],
+    halfFromDouble: named.halfFromDouble as KernelInstance["halfFromDouble"],
+    doubleFromHalf: named.doubleFromHalf as KernelInstance["doubleFromHalf"],
   };
 }
 

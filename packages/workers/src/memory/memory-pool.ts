@@ -1,4 +1,5 @@
 import { type DType, dtypeInfo, type TypedArray, viewOf } from "../dtype.js";
+import { MemoryExhaustedError } from "../errors.js";
 import { Arena, type Block, PAGE } from "./arena.js";
 
 /** A variable, its accumulator, its average and one dense gradient must lie in one memory to be fused. */
@@ -12,15 +13,6 @@ export interface Home {
   readonly arena: Arena;
   readonly reserved: number;
   users: number;
-}
-
-/** Thrown when no shared memory is left; nothing was changed. */
-export class MemoryExhaustedError extends Error {
-  override readonly name = "MemoryExhaustedError";
-  readonly code = "ERR_SHARDGRAD_MEMORY";
-  constructor(readonly bytes: number) {
-    super(`No shared memory left for ${bytes} bytes.`);
-  }
 }
 
 /** All arenas of one runtime. New ones are made as they are needed. */
@@ -48,7 +40,15 @@ export class MemoryPool {
 
   /** Promises room for an array of `bytes` and the arrays beside it. */
   reserve(bytes: number): Home {
-    const reserved = Math.ceil(ARRAYS_BESIDE * (bytes * 1.05 + 512));
+    return this.#promise(Math.ceil(ARRAYS_BESIDE * (bytes * 1.05 + 512)));
+  }
+
+  /** Promises room for one array of `bytes` alone. */
+  reserveAlone(bytes: number): Home {
+    return this.#promise(Math.ceil(bytes * 1.05 + 512));
+  }
+
+  #promise(reserved: number): Home {
     const fits = (arena: Arena) => arena.reserved + reserved <= arena.capacity * (1 - SLACK);
     const arena = this.arenas.find(fits) ?? this.#addArena();
     arena.reserved += reserved;
@@ -58,7 +58,10 @@ export class MemoryPool {
   /** A block beside the variable that lives at `home`. */
   allocateAt(home: Home, bytes: number, zero = true): Block {
     const block = home.arena.allocate(bytes, zero);
-    if (block === undefined) throw new MemoryExhaustedError(bytes);
+    if (block === undefined) {
+      if (home.users === 0) home.arena.reserved -= home.reserved;
+      throw new MemoryExhaustedError(bytes);
+    }
     home.users++;
     return block;
   }
@@ -67,17 +70,6 @@ export class MemoryPool {
     home.arena.release(block);
     home.users--;
     if (home.users === 0) home.arena.reserved -= home.reserved;
-  }
-
-  /** A block in any arena that has room. */
-  allocate(bytes: number): Block {
-    for (const arena of this.arenas) {
-      const block = arena.allocate(bytes);
-      if (block !== undefined) return block;
-    }
-    const block = this.#addArena().allocate(bytes);
-    if (block === undefined) throw new MemoryExhaustedError(bytes);
-    return block;
   }
 
   view(block: Block, dtype: DType, length = block.byteLength / dtypeInfo[dtype].bytes): TypedArray {
