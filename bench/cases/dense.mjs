@@ -107,6 +107,7 @@ function denseRivals(context, name, elements, variables) {
   const plus = { dense: "", many: "", ema: " + EMA", clip: " + clip" }[name];
   const rivals = theirs(context, "pytorch", `PyTorch fused${plus}`, request("fused"));
   if (name === "dense" && !PEER_SIZES.includes(elements)) return rivals;
+  if (context.options.quick && name !== "dense") return rivals;
   const all = context.options.quick ? { threads: [2] } : {};
   rivals.push(...theirs(context, "pytorch", `PyTorch foreach${plus}`, request("foreach"), all));
   if (elements >= M4) {

@@ -22,7 +22,6 @@ async function delays(/** @type {() => Promise<number>} */ work) {
   const histogram = monitorEventLoopDelay({ resolution: 1 });
   histogram.enable();
   await sleep(10); // intervals count from the first tick: a loop blocked before it would not be seen
-  histogram.reset();
   const steps = await work();
   await sleep(5); // a loop that was blocked to the end is only seen by the next tick
   histogram.disable();

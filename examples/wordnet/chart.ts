@@ -66,7 +66,8 @@ export function lineChart(title: string, xLabel: string, yLabel: string, series:
     parts.push(`<text x="${right - 90}" y="${legend + 4}">${escapeXml(line.name)}</text>`);
   });
   const middle = (margin.left + right) / 2;
-  return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}">
+  return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" role="img">
+<title>${escapeXml(title)}</title>
 <style>text{font:12px system-ui,sans-serif;fill:#333}.title{font-size:15px}.grid{stroke:#ddd}.axis{stroke:#666;fill:none}</style>
 <rect width="100%" height="100%" fill="#fff"/>
 <text class="title" x="${middle}" y="22" text-anchor="middle">${escapeXml(title)}</text>

@@ -1,15 +1,19 @@
 /** Nearest neighbours by the cosine of the embeddings: the look a person takes at what was learned. */
 
-/** Words a person recognises, each with the synset that is meant when it has several senses. */
+/** Words a person recognises, each as the sense that is meant. */
 export const wordsToShow: readonly string[] = [
   "piano.n.01",
-  "physics.n.01",
-  "oak.n.02",
   "dog.n.01",
-  "Paris.n.01",
-  "car.n.01",
-  "run.v.01",
-  "red.a.01",
+  "lion.n.01",
+  "oak.n.02",
+  "apple.n.01",
+  "iron.n.01",
+  "tennis.n.01",
+  "physics.n.01",
+  "France.n.01",
+  "Shakespeare.n.01",
+  "eat.v.01",
+  "happy.a.01",
 ];
 
 export interface Neighbour {

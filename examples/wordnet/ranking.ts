@@ -161,12 +161,16 @@ export class RankComputer {
     const base = place * this.#count;
     const scores = this.#scores;
     const score = scores[base + answer]!;
+    // A NaN compares false with everything: a broken model must get the worst rank, not the best.
+    if (Number.isNaN(score)) {
+      ranks[query] = this.#count;
+      return;
+    }
     for (let i = knownStart[query]!; i < knownStart[query + 1]!; i++) scores[base + known[i]!] = -Infinity;
     scores[base + answer] = -Infinity;
     let above = 0;
     let equal = 0;
     for (let i = base; i < base + this.#count; i++) {
-      // A NaN compares false with everything: a broken model gets the worst rank, not the best.
       if (!(scores[i]! <= score)) above++;
       else if (scores[i] === score) equal++;
     }

@@ -46,7 +46,7 @@ export function neighbourTable(trained: Trained, names: readonly string[]): stri
     if (entity < 0) continue;
     const near = nearest(trained.entities.data as Float32Array, trained.rowSize, entity, 5);
     const list = near.map((neighbour) => `${names[neighbour.entity]} ${neighbour.cosine.toFixed(2)}`);
-    lines.push(`  ${word.padEnd(14)} ${list.join(", ")}`);
+    lines.push(`  ${word.padEnd(17)} ${list.join(", ")}`);
   }
   return lines.join("\n");
 }

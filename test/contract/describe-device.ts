@@ -67,7 +67,10 @@ export function describeDevice(name: string, makeRuntime: MakeRuntime): void {
         expectSteps(twinOf([[101, 5]], {}, { dtype }), (random, twin) => slices(random, twin, 40, true)));
 
       test.each(["perSlice", "perRow"] as const)("slices of the same rows, %s", (duplicateIndices) =>
-        expectSteps(twinOf([[9, 7]], { duplicateIndices }, { dtype }), (random, twin) => slices(random, twin, 50)));
+        expectSteps(twinOf([[9, 7]], { duplicateIndices }, { dtype }), (random, twin) =>
+          slices(random, twin, 50),
+        ),
+      );
 
       test("averages, overwriting the variables every second step", () => {
         const options = { useEma: true, emaMomentum: 0.9, emaOverwriteFrequency: 2 };
@@ -76,7 +79,11 @@ export function describeDevice(name: string, makeRuntime: MakeRuntime): void {
 
       test("averages of a table of which a step names some rows", () => {
         const options = { useEma: true, emaMomentum: 0.75, emaOverwriteFrequency: 3 };
-        return expectSteps(twinOf([[50, 6]], options, { dtype }), (random, twin) => slices(random, twin, 8), 4);
+        return expectSteps(
+          twinOf([[50, 6]], options, { dtype }),
+          (random, twin) => slices(random, twin, 8),
+          4,
+        );
       });
 
       test("clipvalue", async () => {
@@ -186,7 +193,7 @@ export function describeDevice(name: string, makeRuntime: MakeRuntime): void {
 
       test("plain numbers for a scalar", async () => {
         const { twin } = twinOf([[]]);
-        await twin.step([{ dense: [0.25] }], { form: ([value]) => value });
+        await twin.step([{ dense: [0.25] }], { form: (values) => values[0] });
         twin.expectSame();
       });
 
@@ -259,7 +266,8 @@ export function describeDevice(name: string, makeRuntime: MakeRuntime): void {
       });
 
       test.each(["float64", "float16"] as const)("hold %s", (dtype) =>
-        expectSteps(twinOf([[3001, 7]], {}, { dtype, on: small }), dense));
+        expectSteps(twinOf([[3001, 7]], {}, { dtype, on: small }), dense),
+      );
 
       test("a row longer than one memory takes dense gradients", () =>
         expectSteps(twinOf([[2, 20_011]], {}, { on: small }), dense));
@@ -275,9 +283,12 @@ export function describeDevice(name: string, makeRuntime: MakeRuntime): void {
       for (const mode of ["async", "sync"] as const) {
         const { twin, random } = twinOf([[5003], [300, 16]], { globalClipnorm: 1, useEma: true });
         for (let s = 0; s < 3; s++) {
-          await twin.step(s === 1 ? [dense(random, twin)[0]!, slices(random, twin, 99)[1]!] : dense(random, twin), {
-            mode,
-          });
+          await twin.step(
+            s === 1 ? [dense(random, twin)[0]!, slices(random, twin, 99)[1]!] : dense(random, twin),
+            {
+              mode,
+            },
+          );
         }
         states.push(twin.state());
         twin.dispose();

@@ -16,26 +16,35 @@ describe("all devices", () => {
   beforeAll(() => Promise.all(runtimes.map((runtime) => runtime.ready())));
   afterAll(() => Promise.all(runtimes.map((runtime) => runtime.close())));
 
-  test.each([{ clipnorm: 0.5 }, { globalClipnorm: 0.5 }, { clipvalue: 0.5 }])("agree in every bit with %o", async (clip) => {
-    const states: State[] = [];
-    for (const runtime of runtimes) {
-      const random = new Random(1);
-      const twin = new Twin(runtime, { learningRate: 0.1, useEma: true, emaOverwriteFrequency: 2, ...clip });
-      twin.add([100_003], random.values(100_003));
-      twin.add([700, 33], random.values(700 * 33));
-      twin.add([5], random.values(5));
-      for (let s = 0; s < 2; s++) {
-        const indices = random.indices(900, 700, false);
-        await twin.step([
-          { dense: random.values(100_003) },
-          { indices, values: random.values(900 * 33) },
-          { dense: random.values(5) },
-        ]);
+  test.each([{ clipnorm: 0.5 }, { globalClipnorm: 0.5 }, { clipvalue: 0.5 }])(
+    "agree in every bit with %o",
+    async (clip) => {
+      const states: State[] = [];
+      for (const runtime of runtimes) {
+        const random = new Random(1);
+        const twin = new Twin(runtime, {
+          learningRate: 0.1,
+          useEma: true,
+          emaOverwriteFrequency: 2,
+          ...clip,
+        });
+        twin.add([100_003], random.values(100_003));
+        twin.add([700, 33], random.values(700 * 33));
+        twin.add([5], random.values(5));
+        for (let s = 0; s < 2; s++) {
+          const indices = random.indices(900, 700, false);
+          await twin.step([
+            { dense: random.values(100_003) },
+            { indices, values: random.values(900 * 33) },
+            { dense: random.values(5) },
+          ]);
+        }
+        states.push(twin.state());
       }
-      states.push(twin.state());
-    }
-    for (const [i, state] of states.entries()) expectSameState(state, states[0]!, deviceName(threadCounts[i]!));
-  });
+      for (const [i, state] of states.entries())
+        expectSameState(state, states[0]!, deviceName(threadCounts[i]!));
+    },
+  );
 });
 
 test("small steps run inline, large ones on the threads", async () => {

@@ -1,5 +1,5 @@
-import { Adagrad, Optimizer, Runtime, type TypedArray, UpdateStepError, Variable } from "@shardgrad/core";
 import { setImmediate } from "node:timers/promises";
+import { Adagrad, Optimizer, Runtime, type TypedArray, UpdateStepError, Variable } from "@shardgrad/core";
 import { afterAll, describe, expect, test, vi } from "vitest";
 import { thrownBy } from "../support/outcome.js";
 import { valuesOf } from "../support/state.js";
@@ -24,20 +24,23 @@ const failing = {
 };
 
 describe.each(Object.entries(failing))("a listener that %s", (_, listener) => {
-  test.each(["build", "iteration", "emaOverwrite"] as const)("of %s goes to the error event", async (event) => {
-    const { optimizer, step } = scene();
-    const onError = vi.fn();
-    const after = vi.fn();
-    optimizer.on(event, listener);
-    optimizer.on(event, after);
-    optimizer.on("error", onError);
-    expect(await warningsOf(step)).toEqual([]);
-    expect(onError.mock.calls).toEqual([[failure]]);
-    expect(after).toHaveBeenCalledTimes(1); // the other listeners still hear of it
-    expect(optimizer.iterations).toBe(1);
-    await step();
-    expect(optimizer.iterations).toBe(2);
-  });
+  test.each(["build", "iteration", "emaOverwrite"] as const)(
+    "of %s goes to the error event",
+    async (event) => {
+      const { optimizer, step } = scene();
+      const onError = vi.fn();
+      const after = vi.fn();
+      optimizer.on(event, listener);
+      optimizer.on(event, after);
+      optimizer.on("error", onError);
+      expect(await warningsOf(step)).toEqual([]);
+      expect(onError.mock.calls).toEqual([[failure]]);
+      expect(after).toHaveBeenCalledTimes(1); // the other listeners still hear of it
+      expect(optimizer.iterations).toBe(1);
+      await step();
+      expect(optimizer.iterations).toBe(2);
+    },
+  );
 
   test("of finalize goes to the error event", async () => {
     const { optimizer, step, w } = scene();

@@ -66,7 +66,9 @@ describe("options of Adagrad", () => {
 
   test("undefined means the default", () => {
     const options = { learningRate: undefined, epsilon: undefined, clipnorm: undefined, name: undefined };
-    expect(new Adagrad({ ...options, runtime } as never).getConfig()).toEqual(new Adagrad({ runtime }).getConfig());
+    expect(new Adagrad({ ...options, runtime } as never).getConfig()).toEqual(
+      new Adagrad({ runtime }).getConfig(),
+    );
   });
 
   test("zero and negative rates, zero epsilon and zero accumulator are allowed", () => {
@@ -100,7 +102,9 @@ describe("settings of a built optimizer", () => {
 
   test.each([-1, 0.5, Number.NaN, "3", 2 ** 53])("iterations = %s is refused before build", async (value) => {
     const optimizer = new Adagrad({ runtime });
-    expect(await thrownBy(() => Object.assign(optimizer, { iterations: value }))).toBeInstanceOf(ArgumentError);
+    expect(await thrownBy(() => Object.assign(optimizer, { iterations: value }))).toBeInstanceOf(
+      ArgumentError,
+    );
     expect(optimizer.iterations).toBe(0);
   });
 
@@ -116,7 +120,9 @@ describe("settings of a built optimizer", () => {
     const stranger = new Variable([5, 5], { name: "stranger", runtime });
     const before = stateOf(optimizer, [w, stranger]);
     for (const list of [[], [w, w], [w, stranger], [stranger], 5, [5]]) {
-      expect(await thrownBy(() => optimizer.finalizeVariableValues(list as never))).toBeInstanceOf(ArgumentError);
+      expect(await thrownBy(() => optimizer.finalizeVariableValues(list as never))).toBeInstanceOf(
+        ArgumentError,
+      );
       expectSameState(stateOf(optimizer, [w, stranger]), before);
     }
     const unbuilt = new Adagrad({ useEma: true, runtime });
@@ -195,7 +201,16 @@ describe("arguments of Variable", () => {
 
   test("assign changes nothing when it refuses", async () => {
     const w = new Variable([1, 2, 3], { runtime });
-    for (const wrong of [[1, 2], [[1, 2, 3]], 5, ["a", 2, 3], new Float64Array(3), new Float32Array(2), "zeros", null]) {
+    for (const wrong of [
+      [1, 2],
+      [[1, 2, 3]],
+      5,
+      ["a", 2, 3],
+      new Float64Array(3),
+      new Float32Array(2),
+      "zeros",
+      null,
+    ]) {
       expect(await thrownBy(() => w.assign(wrong as never))).toBeInstanceOf(ArgumentError);
       expect([...valuesOf(w)]).toEqual([1, 2, 3]);
     }

@@ -1,6 +1,6 @@
-import { Adagrad, QueueFullError, Runtime, ShardgradError, Variable } from "@shardgrad/core";
-import { afterEach, expect, test } from "vitest";
 import { setImmediate } from "node:timers/promises";
+import { Adagrad, QueueFullError, type Runtime, ShardgradError, Variable } from "@shardgrad/core";
+import { afterEach, expect, test } from "vitest";
 import { pooled } from "../support/devices.js";
 import { thrownBy } from "../support/outcome.js";
 import { Reference, ReferenceVariable } from "../support/reference.js";
@@ -95,7 +95,9 @@ test("a signal aborted when the step runs: complete", async () => {
 
 test("an aborted synchronous step does not start", async () => {
   const { optimizer, gradient, w } = await scene();
-  const error = await thrownBy(() => optimizer.applyGradientsSync([[gradient, w]], { signal: AbortSignal.abort() }));
+  const error = await thrownBy(() =>
+    optimizer.applyGradientsSync([[gradient, w]], { signal: AbortSignal.abort() }),
+  );
   expect(error).toMatchObject({ name: "AbortError" });
   expectSteps({ optimizer, w }, 1);
 });

@@ -1,6 +1,6 @@
 import { Adagrad, ArgumentError, Runtime, Variable } from "@shardgrad/core";
 import { afterAll, describe, expect, test } from "vitest";
-import { argumentsOf, type GoldenError, golden, type GoldenVariable } from "../support/golden.js";
+import { argumentsOf, type GoldenError, type GoldenVariable, golden } from "../support/golden.js";
 import { goldenOptions, goldenVariable } from "../support/library.js";
 import { valuesOf } from "../support/state.js";
 
@@ -64,7 +64,11 @@ describe("addVariable", () => {
 
 describe("addVariableFromReference", () => {
   test.each(casesOf("add_variable_from_reference"))("$name", (recorded) => {
-    const { variable_name, shape, initial_value } = recorded.call!.arguments as Record<string, never>;
+    const { variable_name, shape, initial_value } = recorded.call!.arguments as {
+      variable_name: string;
+      shape?: number[];
+      initial_value?: number[];
+    };
     const model = goldenVariable(recorded.call!.model_variable!, runtime);
     const slot = optimizerOf(recorded).addVariableFromReference(model, variable_name, {
       ...(shape === undefined ? {} : { shape }),

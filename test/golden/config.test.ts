@@ -1,6 +1,6 @@
 import { Adagrad, LearningRateSchedule, Runtime } from "@shardgrad/core";
 import { afterAll, describe, expect, test } from "vitest";
-import { golden, type GoldenNumber, number, revive } from "../support/golden.js";
+import { type GoldenNumber, golden, number, revive } from "../support/golden.js";
 import { goldenOptions } from "../support/library.js";
 
 interface ConfigCase {

@@ -1,8 +1,8 @@
 import {
   Adagrad,
   ArgumentError,
-  deserializeSchedule,
   DtypeError,
+  deserializeSchedule,
   ExponentialDecay,
   IndexedSlices,
   OptionError,

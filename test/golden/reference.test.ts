@@ -52,15 +52,20 @@ for (const family of families) {
     const cases = golden(family).filter(plain);
     expect(cases.length).toBeGreaterThan(0);
     for (const recorded of cases) {
-      const variables = recorded.variables.map((v) => new ReferenceVariable(v.dtype, v.shape, numbers(v.initial)));
+      const variables = recorded.variables.map(
+        (v) => new ReferenceVariable(v.dtype, v.shape, numbers(v.initial)),
+      );
       const reference = new Reference(optionsOf(recorded));
       if (recorded.set_iterations !== undefined) reference.iterations = recorded.set_iterations;
       recorded.steps.forEach((step, s) => {
-        if (step.set_learning_rate !== undefined) reference.learningRate = Math.fround(step.set_learning_rate);
+        if (step.set_learning_rate !== undefined)
+          reference.learningRate = Math.fround(step.set_learning_rate);
         reference.step(step.gradients.map((g, k) => [gradientOf(g), variables[step.order?.[k] ?? k]!]));
         const at = `${recorded.name} step ${s}`;
         expect(reference.learningRate, at).toBe(number(step.learning_rate));
-        variables.forEach((v, i) => expectSameBits(v.values, numbers(step.variables[i]!), `${at} variable ${i}`));
+        for (const [i, { values }] of variables.entries()) {
+          expectSameBits(values, numbers(step.variables[i]!), `${at} variable ${i}`);
+        }
         recorded.build_order?.forEach((i, slot) => {
           const { accumulator, average } = variables[i]!;
           expectSameBits(accumulator, numbers(step.accumulators![slot]!), `${at} accumulator ${slot}`);

@@ -104,7 +104,8 @@ for (const [i, threads] of threadCounts.entries()) {
         }
         test(recorded.name, async () => {
           const reference = await inlineTrace(key, recorded);
-          const modes = family === "minimize" ? (["async", "sync", "minimize"] as const) : (["async", "sync"] as const);
+          const modes =
+            family === "minimize" ? (["async", "sync", "minimize"] as const) : (["async", "sync"] as const);
           for (const mode of modes) {
             const trace = await runTrajectory(recorded, runtime, mode);
             expectTrajectory(trace, recorded);
@@ -134,4 +135,3 @@ test("minimize returns the loss before the step", async () => {
     expect(losses, recorded.name).toEqual(recorded.steps.map(({ loss }) => loss));
   }
 });
-

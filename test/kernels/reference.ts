@@ -50,7 +50,7 @@ export function clipValue(dtype: DType, g: number, { clipKind, a, b }: Scalars):
   const [ra, rb] = [r(a), r(b)];
   if (clipKind === 1) return r(g * ra);
   if (clipKind === 2) return r(r(g * ra) / rb);
-  if (clipKind === 3) return g > ra ? ra : g < -ra ? -ra : g;
+  if (clipKind === 3) return Math.max(Math.min(g, ra), -ra);
   return g;
 }
 

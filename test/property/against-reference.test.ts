@@ -65,7 +65,9 @@ describe.each(variedRuntimes())("$name", ({ runtime }) => {
             twin.add(dimensions, filler.values(dimensions.reduce((a, b) => a * b, 1)), type);
           }
           for (const [s, step] of steps.entries()) {
-            const gradients = twin.oracles.map((oracle, i) => filler.slices(oracle, Math.min(variables[i]![2], 2 * oracle.shape[0]!)));
+            const gradients = twin.oracles.map((oracle, i) =>
+              filler.slices(oracle, Math.min(variables[i]![2], 2 * oracle.shape[0]!)),
+            );
             await twin.step(gradients, { mode: step.mode, form: make[step.formName]! });
             twin.expectSame(`step ${s}`);
             release();
@@ -95,7 +97,11 @@ describe.each(variedRuntimes())("$name", ({ runtime }) => {
           }
           const gradient = (i: number): ReferenceGradient =>
             sparse ? filler.slices(twin.oracles[i]!, variables[i]![1]) : filler.dense(twin.oracles[i]!);
-          for (let s = 0; s < 3; s++) await twin.step(variables.map((_, i) => gradient(i)), { mode: how });
+          for (let s = 0; s < 3; s++)
+            await twin.step(
+              variables.map((_, i) => gradient(i)),
+              { mode: how },
+            );
           twin.expectClose({ rtol: 4e-6, atol: 1e-6 });
           twin.dispose();
         },

@@ -44,7 +44,8 @@ test("every device and every cut give identical bits", () =>
           states.push(twin.state());
           twin.dispose();
         }
-        for (const [i, state] of states.entries()) expectSameState(state, states[0]!, `${runtimes[i]!.name}:`);
+        for (const [i, state] of states.entries())
+          expectSameState(state, states[0]!, `${runtimes[i]!.name}:`);
       },
     ),
     { numRuns: 20 },

@@ -51,7 +51,11 @@ test("variables that come and go never lie on top of one another", () =>
       const live: { variable: Variable; value: number }[] = [];
       for (const [i, [size, drop]] of actions.entries()) {
         if (drop && live.length > 0) live.splice(size % live.length, 1)[0]!.variable.dispose();
-        else live.push({ variable: new Variable(new Float32Array(size).fill(i + 1), { runtime }), value: i + 1 });
+        else
+          live.push({
+            variable: new Variable(new Float32Array(size).fill(i + 1), { runtime }),
+            value: i + 1,
+          });
       }
       for (const { variable, value } of live) {
         for (const { data } of variable.segments) if (!data.every((x) => x === value)) return false;

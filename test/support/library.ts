@@ -98,7 +98,8 @@ export async function runTrajectory(
   }
   let finalizeError: unknown;
   try {
-    if (recorded.finalized) optimizer.finalizeVariableValues(recorded.finalized.order.map((i) => variables[i]!));
+    if (recorded.finalized)
+      optimizer.finalizeVariableValues(recorded.finalized.order.map((i) => variables[i]!));
   } catch (thrown) {
     finalizeError = thrown;
   }

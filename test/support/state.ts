@@ -38,7 +38,8 @@ export function stateOf(
 export function firstDifference(actual: ArrayLike<number>, expected: ArrayLike<number>): string | null {
   if (actual.length !== expected.length) return `length ${actual.length}, expected ${expected.length}`;
   for (let i = 0; i < actual.length; i++) {
-    if (!Object.is(actual[i], expected[i])) return `[${i}] is ${show(actual[i]!)}, expected ${show(expected[i]!)}`;
+    if (!Object.is(actual[i], expected[i]))
+      return `[${i}] is ${show(actual[i]!)}, expected ${show(expected[i]!)}`;
   }
   return null;
 }
@@ -74,6 +75,8 @@ export function expectSameState(actual: State, expected: State, what = ""): void
   expectSameBits([actual.learningRate], [expected.learningRate], `${what} learningRate`);
   for (const part of ["variables", "accumulators", "averages"] as const) {
     expect(actual[part].length, `${what} number of ${part}`).toBe(expected[part].length);
-    actual[part].forEach((values, i) => expectSameBits(values, expected[part][i]!, `${what} ${part}[${i}]`));
+    for (const [i, values] of actual[part].entries()) {
+      expectSameBits(values, expected[part][i]!, `${what} ${part}[${i}]`);
+    }
   }
 }

@@ -51,7 +51,10 @@ export class Twin {
   }
 
   /** One step of both; gradients are in the order of the variables, rounded to their dtypes here. */
-  async step(gradients: readonly (ReferenceGradient | null)[], { mode = "async", form = typedForm }: StepOptions = {}) {
+  async step(
+    gradients: readonly (ReferenceGradient | null)[],
+    { mode = "async", form = typedForm }: StepOptions = {},
+  ) {
     const rounded = gradients.map((gradient, i) => roundGradient(gradient, this.oracles[i]!.dtype));
     this.reference.step(rounded.map((gradient, i) => [gradient, this.oracles[i]!]));
     const pairs = rounded.map((gradient, i): GradientPair => {
@@ -75,7 +78,9 @@ export class Twin {
   #compare(compare: (actual: Float64Array, expected: Float64Array, part: string) => void): void {
     expect(this.optimizer.iterations).toBe(this.reference.iterations);
     expect(this.optimizer.learningRate).toBe(this.reference.learningRate);
-    this.variables.forEach((variable, i) => compare(valuesOf(variable), this.oracles[i]!.values, variable.name));
+    for (const [i, variable] of this.variables.entries()) {
+      compare(valuesOf(variable), this.oracles[i]!.values, variable.name);
+    }
     const slots = this.oracles.filter((oracle) => oracle.accumulator.length === oracle.values.length);
     if (slots.length !== this.optimizer.accumulators.length) return; // not built, or not with all of them
     slots.forEach((oracle, i) => {
@@ -96,7 +101,11 @@ export class Twin {
 
 export const typedForm: Form = (values, dtype) => typed(dtype, values);
 
-function libraryGradient(gradient: ReferenceGradient | null, variable: Variable, form: Form): Gradient | null {
+function libraryGradient(
+  gradient: ReferenceGradient | null,
+  variable: Variable,
+  form: Form,
+): Gradient | null {
   if (gradient === null) return null;
   if ("dense" in gradient) return form(gradient.dense, variable.dtype, variable.shape) as Gradient;
   const shape = [gradient.indices.length, ...variable.shape.slice(1)];

@@ -16,7 +16,12 @@ import { departures } from "../support/departures.js";
 import { golden, numbers, type Trajectory } from "../support/golden.js";
 import { goldenOptions, goldenPairs, goldenVariable, runTrajectory } from "../support/library.js";
 import { thrownBy } from "../support/outcome.js";
-import { Reference, type ReferenceGradient, type ReferenceOptions, ReferenceVariable } from "../support/reference.js";
+import {
+  Reference,
+  type ReferenceGradient,
+  type ReferenceOptions,
+  ReferenceVariable,
+} from "../support/reference.js";
 import { expectSameBits, expectSameState, stateOf, valuesOf } from "../support/state.js";
 
 /** Where Shardgrad departs from Keras 2.9.0 on purpose: one group a row of the table in semantics.md. */
@@ -82,10 +87,14 @@ describe("everything is validated first; a refused step changes nothing, the rat
 });
 
 describe("averages belong to variables by identity, not by position", () => {
-  const cases = golden("none_subset").filter(({ name }) => departures[`none_subset/${name}`]?.includes("identity"));
+  const cases = golden("none_subset").filter(({ name }) =>
+    departures[`none_subset/${name}`]?.includes("identity"),
+  );
 
   test.each(cases)("$name", async (recorded) => {
-    const oracles = recorded.variables.map((v) => new ReferenceVariable("float32", v.shape, numbers(v.initial)));
+    const oracles = recorded.variables.map(
+      (v) => new ReferenceVariable("float32", v.shape, numbers(v.initial)),
+    );
     const reference = new Reference(goldenOptions(recorded.constructor) as ReferenceOptions);
     const trace = await runTrajectory(recorded, runtime, "async");
     recorded.steps.forEach(({ gradients, order }, s) => {
@@ -130,13 +139,17 @@ describe("rows that a sparse step does not name never change", () => {
     const recorded = recordedCase("sparse", "untouched_rows_acc0_eps0_become_nan");
     const { states } = await runTrajectory(recorded, runtime, "async");
     const { initial } = recorded.variables[0]!;
-    const [gradient] = recorded.steps[0]!.gradients as [{ indices: number[] }];
+    const [gradient] = recorded.steps[0]!.gradients as unknown as [{ indices: number[] }];
     const kerasResult = numbers(recorded.steps[0]!.variables[0]!);
     expect(kerasResult.some(Number.isNaN)).toBe(true);
     [0, 1, 2].forEach((row) => {
       const part = (values: ArrayLike<number>) => Array.from(values).slice(row * 2, row * 2 + 2);
       const named = gradient.indices.includes(row);
-      expectSameBits(part(states[0]!.variables[0]!), part(named ? kerasResult : numbers(initial)), `row ${row}`);
+      expectSameBits(
+        part(states[0]!.variables[0]!),
+        part(named ? kerasResult : numbers(initial)),
+        `row ${row}`,
+      );
     });
   });
 

@@ -13,7 +13,13 @@ describe("constructor", () => {
   });
 
   test("nested arrays bring their shape", () => {
-    const v = new Variable([[1, 2, 3], [4, 5, 6]], { runtime });
+    const v = new Variable(
+      [
+        [1, 2, 3],
+        [4, 5, 6],
+      ],
+      { runtime },
+    );
     expect([v.shape, v.dtype, v.size]).toEqual([[2, 3], "float32", 6]);
     expect(v.toArray()).toEqual([
       [1, 2, 3],
@@ -51,7 +57,10 @@ describe("constructor", () => {
 
   test("names and trainable", () => {
     expect(new Variable(0, { runtime })).toMatchObject({ name: "Variable", trainable: true });
-    expect(new Variable(0, { name: "w", trainable: false, runtime })).toMatchObject({ name: "w", trainable: false });
+    expect(new Variable(0, { name: "w", trainable: false, runtime })).toMatchObject({
+      name: "w",
+      trainable: false,
+    });
   });
 
   test("the default runtime is shared", () => {
@@ -150,7 +159,10 @@ describe("data", () => {
 
   test("of a variable in several memories: segments instead", async () => {
     const small = new Runtime({ threads: 0, arenaBytes: 128 * 1024 });
-    const v = new Variable(Float32Array.from({ length: 30_000 }, (_, i) => i), { shape: [10_000, 3], runtime: small });
+    const v = new Variable(
+      Float32Array.from({ length: 30_000 }, (_, i) => i),
+      { shape: [10_000, 3], runtime: small },
+    );
     expect(() => v.data).toThrow(SplitVariableError);
     let next = 0;
     for (const { start, data } of v.segments) {

@@ -4,11 +4,17 @@ import {
   CLIP_NONE,
   CLIP_NORM,
   CLIP_SCALE,
-  CLIP_VALUE,
+  ClipAny,
+  ClipNone,
+  ClipNorm,
+  ClipScale,
+  ClipValue,
   clipped,
   EMA_NONE,
-  EMA_OVERWRITE,
   EMA_UPDATE,
+  EmaNone,
+  EmaOverwrite,
+  EmaUpdate,
   stepped,
 } from "./formulas";
 import { add, loadPart, loadVector, multiply, splat, storePart, storeVector, vectorBytes } from "./lanes";
@@ -35,31 +41,37 @@ export function adagradDense<T>(
   const b = splat<T>(clipB);
   const m = splat<T>(emaMomentum);
   const c = splat<T>(emaComplement);
-  const w = variable, s = accumulator, e = average, g = gradient, n = bytes;
-  // One loop for each pair of kinds: constants here are constants in the inlined loop. binary16 spends its time in
-  // rounding, so one loop that looks at the kinds does.
-  if (sizeof<T>() === 2) pass<T>(w, s, e, g, n, rate, eps, clipKind, a, b, emaKind, m, c);
-  else if (emaKind === EMA_NONE) {
-    if (clipKind === CLIP_NONE) pass<T>(w, s, e, g, n, rate, eps, CLIP_NONE, a, b, EMA_NONE, m, c);
-    else if (clipKind === CLIP_SCALE) pass<T>(w, s, e, g, n, rate, eps, CLIP_SCALE, a, b, EMA_NONE, m, c);
-    else if (clipKind === CLIP_NORM) pass<T>(w, s, e, g, n, rate, eps, CLIP_NORM, a, b, EMA_NONE, m, c);
-    else pass<T>(w, s, e, g, n, rate, eps, CLIP_VALUE, a, b, EMA_NONE, m, c);
+  const w = variable;
+  const s = accumulator;
+  const e = average;
+  const g = gradient;
+  const k = clipKind;
+  const n = bytes;
+  // binary16 spends its time in rounding: loops that look at the clip kind do.
+  if (sizeof<T>() === 2) {
+    if (emaKind === EMA_NONE) pass<T, ClipAny, EmaNone>(w, s, e, g, n, rate, eps, k, a, b, m, c);
+    else if (emaKind === EMA_UPDATE) pass<T, ClipAny, EmaUpdate>(w, s, e, g, n, rate, eps, k, a, b, m, c);
+    else pass<T, ClipAny, EmaOverwrite>(w, s, e, g, n, rate, eps, k, a, b, m, c);
+  } else if (emaKind === EMA_NONE) {
+    if (k === CLIP_NONE) pass<T, ClipNone, EmaNone>(w, s, e, g, n, rate, eps, k, a, b, m, c);
+    else if (k === CLIP_SCALE) pass<T, ClipScale, EmaNone>(w, s, e, g, n, rate, eps, k, a, b, m, c);
+    else if (k === CLIP_NORM) pass<T, ClipNorm, EmaNone>(w, s, e, g, n, rate, eps, k, a, b, m, c);
+    else pass<T, ClipValue, EmaNone>(w, s, e, g, n, rate, eps, k, a, b, m, c);
   } else if (emaKind === EMA_UPDATE) {
-    if (clipKind === CLIP_NONE) pass<T>(w, s, e, g, n, rate, eps, CLIP_NONE, a, b, EMA_UPDATE, m, c);
-    else if (clipKind === CLIP_SCALE) pass<T>(w, s, e, g, n, rate, eps, CLIP_SCALE, a, b, EMA_UPDATE, m, c);
-    else if (clipKind === CLIP_NORM) pass<T>(w, s, e, g, n, rate, eps, CLIP_NORM, a, b, EMA_UPDATE, m, c);
-    else pass<T>(w, s, e, g, n, rate, eps, CLIP_VALUE, a, b, EMA_UPDATE, m, c);
+    if (k === CLIP_NONE) pass<T, ClipNone, EmaUpdate>(w, s, e, g, n, rate, eps, k, a, b, m, c);
+    else if (k === CLIP_SCALE) pass<T, ClipScale, EmaUpdate>(w, s, e, g, n, rate, eps, k, a, b, m, c);
+    else if (k === CLIP_NORM) pass<T, ClipNorm, EmaUpdate>(w, s, e, g, n, rate, eps, k, a, b, m, c);
+    else pass<T, ClipValue, EmaUpdate>(w, s, e, g, n, rate, eps, k, a, b, m, c);
   } else {
-    if (clipKind === CLIP_NONE) pass<T>(w, s, e, g, n, rate, eps, CLIP_NONE, a, b, EMA_OVERWRITE, m, c);
-    else if (clipKind === CLIP_SCALE) pass<T>(w, s, e, g, n, rate, eps, CLIP_SCALE, a, b, EMA_OVERWRITE, m, c);
-    else if (clipKind === CLIP_NORM) pass<T>(w, s, e, g, n, rate, eps, CLIP_NORM, a, b, EMA_OVERWRITE, m, c);
-    else pass<T>(w, s, e, g, n, rate, eps, CLIP_VALUE, a, b, EMA_OVERWRITE, m, c);
+    if (k === CLIP_NONE) pass<T, ClipNone, EmaOverwrite>(w, s, e, g, n, rate, eps, k, a, b, m, c);
+    else if (k === CLIP_SCALE) pass<T, ClipScale, EmaOverwrite>(w, s, e, g, n, rate, eps, k, a, b, m, c);
+    else if (k === CLIP_NORM) pass<T, ClipNorm, EmaOverwrite>(w, s, e, g, n, rate, eps, k, a, b, m, c);
+    else pass<T, ClipValue, EmaOverwrite>(w, s, e, g, n, rate, eps, k, a, b, m, c);
   }
 }
 
 // The offset, not the addresses, is counted: an array may end at 4 GiB, where an address wraps to 0.
-@inline
-function pass<T>(
+function pass<T, Clip, Ema>(
   variable: usize,
   accumulator: usize,
   average: usize,
@@ -70,34 +82,33 @@ function pass<T>(
   clipKind: i32,
   a: v128,
   b: v128,
-  emaKind: i32,
   m: v128,
   c: v128,
 ): void {
   const size = vectorBytes<T>();
   let at: u32 = 0;
   for (; at + size <= bytes; at += size) {
-    const g = clipped<T>(loadVector<T>(gradient + at), clipKind, a, b);
+    const g = clipped<T, Clip>(loadVector<T>(gradient + at), clipKind, a, b);
     const s = add<T>(loadVector<T>(accumulator + at), multiply<T>(g, g));
     storeVector<T>(accumulator + at, s);
     let w = stepped<T>(loadVector<T>(variable + at), s, g, rate, epsilon);
-    if (emaKind !== EMA_NONE) {
+    if (sizeof<Ema>() !== sizeof<EmaNone>()) {
       const e = averaged<T>(loadVector<T>(average + at), w, m, c);
       storeVector<T>(average + at, e);
-      if (emaKind === EMA_OVERWRITE) w = e;
+      if (sizeof<Ema>() === sizeof<EmaOverwrite>()) w = e;
     }
     storeVector<T>(variable + at, w);
   }
   const rest = bytes - at;
   if (rest === 0) return;
-  const g = clipped<T>(loadPart<T>(gradient + at, rest), clipKind, a, b);
+  const g = clipped<T, Clip>(loadPart<T>(gradient + at, rest), clipKind, a, b);
   const s = add<T>(loadPart<T>(accumulator + at, rest), multiply<T>(g, g));
   storePart<T>(accumulator + at, s, rest);
   let w = stepped<T>(loadPart<T>(variable + at, rest), s, g, rate, epsilon);
-  if (emaKind !== EMA_NONE) {
+  if (sizeof<Ema>() !== sizeof<EmaNone>()) {
     const e = averaged<T>(loadPart<T>(average + at, rest), w, m, c);
     storePart<T>(average + at, e, rest);
-    if (emaKind === EMA_OVERWRITE) w = e;
+    if (sizeof<Ema>() === sizeof<EmaOverwrite>()) w = e;
   }
   storePart<T>(variable + at, w, rest);
 }

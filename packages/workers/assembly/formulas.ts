@@ -1,31 +1,41 @@
 // The element formulas. Each operation rounds by itself; their order is part of the results.
 import { add, divide, limit, multiply, squareRoot, subtract } from "./lanes";
 
-// How a gradient element g is clipped with the scalars a and b, and what is done with the average.
-// The numbers are the callers' too.
-@inline
+// How a gradient element g is clipped with the scalars a and b, and what is done with the average. The numbers are the
+// callers' too.
 export const CLIP_NONE = 0;
 /** g * a */
-@inline
 export const CLIP_SCALE = 1;
 /** (g * a) / b */
-@inline
 export const CLIP_NORM = 2;
 /** g limited to [-a, a] */
-@inline
 export const CLIP_VALUE = 3;
 
-@inline
 export const EMA_NONE = 0;
 /** average = m * average + c * w */
-@inline
 export const EMA_UPDATE = 1;
 /** the same, then w = average */
-@inline
 export const EMA_OVERWRITE = 2;
 
+// The same kinds as types, told apart by their size. A size is known while compiling, so each kind gets loops of its
+// own that never look at it. (Numbers passed to inlined functions do not do that: the optimiser notices how alike the
+// loops are and merges them again.) With ClipAny the number decides at run time.
+export type ClipNone = u8;
+export type ClipScale = u16;
+export type ClipNorm = u32;
+export type ClipValue = u64;
+export type ClipAny = v128;
+
+export type EmaNone = u8;
+export type EmaUpdate = u16;
+export type EmaOverwrite = u32;
+
 @inline
-export function clipped<T>(gradient: v128, kind: i32, a: v128, b: v128): v128 {
+export function clipped<T, Clip>(gradient: v128, kind: i32, a: v128, b: v128): v128 {
+  if (sizeof<Clip>() === sizeof<ClipNone>()) return gradient;
+  if (sizeof<Clip>() === sizeof<ClipScale>()) return multiply<T>(gradient, a);
+  if (sizeof<Clip>() === sizeof<ClipNorm>()) return divide<T>(multiply<T>(gradient, a), b);
+  if (sizeof<Clip>() === sizeof<ClipValue>()) return limit<T>(gradient, a);
   if (kind === CLIP_SCALE) return multiply<T>(gradient, a);
   if (kind === CLIP_NORM) return divide<T>(multiply<T>(gradient, a), b);
   return kind === CLIP_VALUE ? limit<T>(gradient, a) : gradient;

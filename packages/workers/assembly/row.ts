@@ -4,7 +4,7 @@ import { add, loadPart, loadVector, multiply, splat, storePart, storeVector, vec
 
 /** The usual case: one slice. A sum starts from +0, so a slice of -0 counts as +0. */
 @inline
-export function oneSlice<T>(
+export function oneSlice<T, Clip>(
   w: usize,
   s: usize,
   values: usize,
@@ -19,14 +19,14 @@ export function oneSlice<T>(
   const zero = splat<T>(0);
   let at: u32 = 0;
   for (; at + size <= rowBytes; at += size) {
-    const g = clipped<T>(loadVector<T>(values + at), clipKind, a, b);
+    const g = clipped<T, Clip>(loadVector<T>(values + at), clipKind, a, b);
     const sum = add<T>(loadVector<T>(s + at), multiply<T>(g, g));
     storeVector<T>(s + at, sum);
     storeVector<T>(w + at, stepped<T>(loadVector<T>(w + at), sum, add<T>(zero, g), rate, epsilon));
   }
   const rest = rowBytes - at;
   if (rest === 0) return;
-  const g = clipped<T>(loadPart<T>(values + at, rest), clipKind, a, b);
+  const g = clipped<T, Clip>(loadPart<T>(values + at, rest), clipKind, a, b);
   const sum = add<T>(loadPart<T>(s + at, rest), multiply<T>(g, g));
   storePart<T>(s + at, sum, rest);
   storePart<T>(w + at, stepped<T>(loadPart<T>(w + at, rest), sum, add<T>(zero, g), rate, epsilon), rest);
@@ -34,7 +34,7 @@ export function oneSlice<T>(
 
 /** Several slices of one row, in list order. Column by column, four vectors at a time: a line of each slice. */
 @inline
-export function manySlices<T>(
+export function manySlices<T, Clip>(
   w: usize,
   s: usize,
   list: usize,
@@ -63,10 +63,10 @@ export function manySlices<T>(
     let g3 = zero;
     for (let i: u32 = 0; i < count; i++) {
       const slice = values + load<u32>(list + (i << 3)) + at;
-      const v0 = clipped<T>(loadVector<T>(slice), clipKind, a, b);
-      const v1 = clipped<T>(loadVector<T>(slice + size), clipKind, a, b);
-      const v2 = clipped<T>(loadVector<T>(slice + 2 * size), clipKind, a, b);
-      const v3 = clipped<T>(loadVector<T>(slice + 3 * size), clipKind, a, b);
+      const v0 = clipped<T, Clip>(loadVector<T>(slice), clipKind, a, b);
+      const v1 = clipped<T, Clip>(loadVector<T>(slice + size), clipKind, a, b);
+      const v2 = clipped<T, Clip>(loadVector<T>(slice + 2 * size), clipKind, a, b);
+      const v3 = clipped<T, Clip>(loadVector<T>(slice + 3 * size), clipKind, a, b);
       g0 = add<T>(g0, v0);
       g1 = add<T>(g1, v1);
       g2 = add<T>(g2, v2);
@@ -101,7 +101,7 @@ export function manySlices<T>(
     let g = zero;
     for (let i: u32 = 0; i < count; i++) {
       const slice = values + load<u32>(list + (i << 3)) + at;
-      const v = clipped<T>(loadUpTo<T>(slice, part), clipKind, a, b);
+      const v = clipped<T, Clip>(loadUpTo<T>(slice, part), clipKind, a, b);
       g = add<T>(g, v);
       if (squareEach) sum = add<T>(sum, multiply<T>(v, v));
     }

@@ -1,5 +1,14 @@
 // Sparse Adagrad: only the rows named by the slices, each by the lane that owns it.
-import { CLIP_NONE, CLIP_NORM, CLIP_SCALE, CLIP_VALUE } from "./formulas";
+import {
+  CLIP_NONE,
+  CLIP_NORM,
+  CLIP_SCALE,
+  ClipAny,
+  ClipNone,
+  ClipNorm,
+  ClipScale,
+  ClipValue,
+} from "./formulas";
 import { splat } from "./lanes";
 import { manySlices, oneSlice } from "./row";
 import { entries, sortedEntries } from "./slices";
@@ -29,21 +38,24 @@ export function adagradRows<T>(
   const eps = splat<T>(epsilon);
   const a = splat<T>(clipA);
   const b = splat<T>(clipB);
-  const w = variable, s = accumulator, n = rowBytes, o = scratch;
-  // Constants here are constants in the inlined loops, as in dense.ts.
-  if (sizeof<T>() === 2) pass<T>(w, s, n, list, values, o, rate, eps, clipKind, a, b, perRow);
-  else if (clipKind === CLIP_NONE) pass<T>(w, s, n, list, values, o, rate, eps, CLIP_NONE, a, b, perRow);
-  else if (clipKind === CLIP_SCALE) pass<T>(w, s, n, list, values, o, rate, eps, CLIP_SCALE, a, b, perRow);
-  else if (clipKind === CLIP_NORM) pass<T>(w, s, n, list, values, o, rate, eps, CLIP_NORM, a, b, perRow);
-  else pass<T>(w, s, n, list, values, o, rate, eps, CLIP_VALUE, a, b, perRow);
+  const w = variable;
+  const s = accumulator;
+  const n = rowBytes;
+  const k = clipKind;
+  const o = scratch;
+  // binary16 spends its time in rounding: one loop that looks at the kind does.
+  if (sizeof<T>() === 2) pass<T, ClipAny>(w, s, n, list, values, o, rate, eps, k, a, b, perRow);
+  else if (k === CLIP_NONE) pass<T, ClipNone>(w, s, n, list, values, o, rate, eps, k, a, b, perRow);
+  else if (k === CLIP_SCALE) pass<T, ClipScale>(w, s, n, list, values, o, rate, eps, k, a, b, perRow);
+  else if (k === CLIP_NORM) pass<T, ClipNorm>(w, s, n, list, values, o, rate, eps, k, a, b, perRow);
+  else pass<T, ClipValue>(w, s, n, list, values, o, rate, eps, k, a, b, perRow);
 }
 
 /** Bytes of variable rows in one block; the accumulator rows and slices come on top. */
 const BLOCK_BYTES: u32 = 16384;
 const MOST_ROWS: u32 = 64;
 
-@inline
-function pass<T>(
+function pass<T, Clip>(
   variable: usize,
   accumulator: usize,
   rowBytes: u32,
@@ -78,10 +90,10 @@ function pass<T>(
       const w = variable + row * rowBytes;
       const s = accumulator + row * rowBytes;
       if (next - start === 1) {
-        oneSlice<T>(w, s, values + <u32>entry, rowBytes, rate, epsilon, clipKind, a, b);
+        oneSlice<T, Clip>(w, s, values + <u32>entry, rowBytes, rate, epsilon, clipKind, a, b);
       } else {
         const first = list + (start << 3);
-        manySlices<T>(w, s, first, next - start, values, rowBytes, rate, epsilon, clipKind, a, b, perRow);
+        manySlices<T, Clip>(w, s, first, next - start, values, rowBytes, rate, epsilon, clipKind, a, b, perRow);
       }
     }
   }

@@ -2,7 +2,7 @@
 // Sorting costs 4 ns a slice, as much as a hash table would, and puts rows that lie near each other together.
 // An entry is a u64, the row above the byte offset of the slice's values: all are different and sort by value.
 
-/** What the last gatherOwned found. A module instance belongs to one thread, and so do these. */
+/** What the last gathering found. A module instance belongs to one thread, and so do these. */
 export let entries: u32 = 0;
 let ascending: bool = true;
 let largestRow: u32 = 0;

@@ -2,7 +2,7 @@
 // are computed on, keeps many cache and page table misses under way at once, which is what a prefetch is for.
 // What counts is how few instructions lie between two misses: the loops below have no inner loops.
 
-/** Of longer rows only the beginning is touched: the processor itself fetches ahead in them, and touching would cost. */
+/** Of longer rows only the beginning is touched: the processor fetches ahead in them by itself. */
 const REACH: u32 = 1024;
 
 /**
@@ -26,8 +26,10 @@ export function touchEntries(
   for (; offset + 256 <= reach; offset += 256) {
     for (let at = start; at < end; at += 8) {
       const row = load<u32>(at, 4) * rowBytes + offset;
-      seen ^= four(variable + row) ^ four(accumulator + row) ^ four(values + load<u32>(at) + offset);
+      seen ^= four(variable + row) ^ four(accumulator + row);
     }
+    // In a loop of their own: a few per cent faster.
+    for (let at = start; at < end; at += 8) seen ^= four(values + load<u32>(at) + offset);
   }
   if (offset === reach) return seen;
   if (reach - offset === 64) {

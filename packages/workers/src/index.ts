@@ -1,6 +1,6 @@
 export { type DType, dtypeInfo, type TypedArray, viewOf } from "./dtype.js";
-export { CpuDevice, type CpuDeviceOptions } from "./execute/cpu-device.js";
 export { MemoryExhaustedError, nameClass, ShardgradError } from "./errors.js";
+export { CpuDevice, type CpuDeviceOptions } from "./execute/cpu-device.js";
 export { LaneLostError } from "./execute/worker-pool.js";
 export { doubleFromHalf, halfFromDouble } from "./kernels/instance.js";
 export type { Arena, Block } from "./memory/arena.js";

@@ -12,9 +12,10 @@ export class SafeEmitter<Events extends { [name in EventName]?: unknown }> {
   readonly #emitter = new EventEmitter<EventName>();
   /** The guard around each listener, so that `off` finds it again. */
   readonly #guards = new WeakMap<Listener, (payload: unknown) => void>();
+  readonly #errorGuards = new WeakMap<Listener, (payload: unknown) => void>();
 
   on<Name extends keyof Events & EventName>(event: Name, listener: (payload: Events[Name]) => unknown): this {
-    this.#emitter.on(event, this.#guarded(listener));
+    this.#emitter.on(event, this.#guarded(event, listener));
     return this;
   }
 
@@ -22,7 +23,7 @@ export class SafeEmitter<Events extends { [name in EventName]?: unknown }> {
     event: Name,
     listener: (payload: Events[Name]) => unknown,
   ): this {
-    this.#emitter.once(event, this.#guarded(listener));
+    this.#emitter.once(event, this.#guarded(event, listener));
     return this;
   }
 
@@ -30,7 +31,7 @@ export class SafeEmitter<Events extends { [name in EventName]?: unknown }> {
     event: Name,
     listener: (payload: Events[Name]) => unknown,
   ): this {
-    this.#emitter.off(event, this.#guarded(listener));
+    this.#emitter.off(event, this.#guarded(event, listener));
     return this;
   }
 
@@ -60,25 +61,26 @@ export class SafeEmitter<Events extends { [name in EventName]?: unknown }> {
     else warn(error);
   }
 
-  #guarded(listener: Listener): (payload: unknown) => void {
-    let guard = this.#guards.get(listener);
+  #guarded(event: EventName, listener: Listener): (payload: unknown) => void {
+    const isError = event === "error";
+    const guards = isError ? this.#errorGuards : this.#guards;
+    let guard = guards.get(listener);
     if (guard === undefined) {
-      guard = (payload) => this.#call(listener, payload);
-      this.#guards.set(listener, guard);
+      // An error listener that fails must not be told of its own failure.
+      const failed = isError ? warn : (error: unknown) => this.report(error);
+      guard = (payload) => call(listener, payload, failed);
+      guards.set(listener, guard);
     }
     return guard;
   }
+}
 
-  #call(listener: Listener, payload: unknown): void {
-    // An error listener that itself fails must not be told of its own failure again.
-    const failed = (error: unknown) =>
-      error !== payload && payload instanceof Error ? warn(error) : this.report(error);
-    try {
-      const result = listener(payload as never);
-      if (isPromise(result)) result.then(undefined, failed);
-    } catch (error) {
-      failed(error);
-    }
+function call(listener: Listener, payload: unknown, failed: (error: unknown) => void): void {
+  try {
+    const result = listener(payload as never);
+    if (isPromise(result)) result.then(undefined, failed);
+  } catch (error) {
+    failed(error);
   }
 }
 

@@ -10,6 +10,7 @@ import { ArgumentError, OptionError, StateError } from "../errors/index.js";
 import { rowSizeOf, writeNumbers } from "../variable/values.js";
 import type { Variable } from "../variable/variable.js";
 import { type CheckedGradient, checkGradient, type Gradient, type GradientPair } from "./gradient.js";
+import { pairList } from "./pairs.js";
 
 /** Combines the gradients of several replicas before a step: summed, not averaged, as Keras does. */
 export interface GradientAggregator {
@@ -58,7 +59,7 @@ export class InProcessAggregator implements GradientAggregator {
     if (this.pending >= this.replicas - 1) {
       throw new StateError(`All ${this.replicas - 1} other replicas have contributed; apply the step first.`);
     }
-    const list = [...pairs];
+    const list = pairList(pairs);
     for (const [gradient, variable] of list) {
       if (gradient !== null && gradient !== undefined) checkGradient(gradient, variable);
     }

@@ -1,6 +1,7 @@
 import { ArgumentError } from "../errors/index.js";
 import type { Variable } from "../variable/variable.js";
 import type { Gradient, GradientPair } from "./gradient.js";
+import { checkVariableList } from "./pairs.js";
 
 /**
  * What automatic differentiation offers an optimizer, after tf.GradientTape. An adapter of a differentiation
@@ -34,6 +35,7 @@ export function differentiate(
   variables: readonly Variable[],
   tape: GradientTape | undefined,
 ): ComputedGradients | Promise<ComputedGradients> {
+  checkVariableList(variables);
   if (typeof loss !== "function") {
     if (tape === undefined || tape === null) {
       const message = `\`tape\` is required when a \`Tensor\` loss is passed. Received: loss=${String(loss)}, tape=None.`;

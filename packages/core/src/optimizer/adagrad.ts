@@ -1,12 +1,12 @@
 import { OptionError } from "../errors/index.js";
 import { checkGradient, type Gradient } from "../gradients/gradient.js";
+import { checkVariables } from "../gradients/pairs.js";
 import { filled } from "../variable/initializers.js";
 import { variableInternals } from "../variable/internals.js";
 import type { Variable } from "../variable/variable.js";
 import type { OptimizerConfig } from "./config.js";
 import { type FromConfigOptions, Optimizer } from "./optimizer.js";
 import { checkNumber, type OptimizerOptions } from "./options.js";
-import { checkVariables } from "./pairs.js";
 import { internalsOf } from "./slots.js";
 import { driveSync, type KernelUpdate, performStep, type StepGradient } from "./step.js";
 
@@ -53,9 +53,10 @@ export class Adagrad extends Optimizer {
   /** @throws OptionError for an unknown or bad option */
   constructor(options: AdagradOptions = {}) {
     super(options, ["initialAccumulatorValue", "epsilon", "duplicateIndices"]);
-    this.#initialAccumulatorValue = options.initialAccumulatorValue ?? 0.1;
-    this.#epsilon = options.epsilon ?? 1e-7;
-    this.#duplicateIndices = options.duplicateIndices ?? "perSlice";
+    const { initialAccumulatorValue = 0.1, epsilon = 1e-7, duplicateIndices = "perSlice" } = options;
+    this.#initialAccumulatorValue = initialAccumulatorValue;
+    this.#epsilon = epsilon;
+    this.#duplicateIndices = duplicateIndices;
     checkNumber("initialAccumulatorValue", this.#initialAccumulatorValue, 0);
     checkNumber("epsilon", this.#epsilon, 0);
     if (this.#duplicateIndices !== "perSlice" && this.#duplicateIndices !== "perRow") {
@@ -66,7 +67,7 @@ export class Adagrad extends Optimizer {
 
   /** The accumulator of each variable, in build order. */
   get accumulators(): readonly Variable[] {
-    return [...this.#accumulators.values()];
+    return this.built ? [...this.#accumulators.values()] : [];
   }
 
   override build(variables: readonly Variable[]): void {
@@ -91,7 +92,7 @@ export class Adagrad extends Optimizer {
     const { runtime } = variable[variableInternals];
     checkVariables([variable], runtime);
     const pairs = [{ variable, gradient: checkGradient(gradient as Gradient, variable) }];
-    if (!this.#accumulators.has(variable)) this.build([variable]);
+    if (!this.built) this.build([variable]);
     this.checkKnown([variable]);
     const prepared = {
       pairs,
@@ -132,6 +133,7 @@ export class Adagrad extends Optimizer {
   }
 
   static override fromConfig(config: OptimizerConfig, options: FromConfigOptions = {}): Adagrad {
-    return Optimizer.fromConfig(config, options) as Adagrad;
+    // biome-ignore lint/complexity/noThisInStatic: `super` keeps the subclass that it was called on
+    return super.fromConfig(config, options) as Adagrad;
   }
 }

@@ -2,10 +2,10 @@ import type { StepOutcome } from "@shardgrad/workers";
 import { UpdateStepError, WorkerLostError } from "../errors/index.js";
 import type { SafeEmitter } from "../events/emitter.js";
 import type { GradientPair } from "../gradients/gradient.js";
+import { checkPairs, checkVariables, pairList, warnOfMissing } from "../gradients/pairs.js";
 import type { Runtime } from "../runtime/runtime.js";
 import type { Variable } from "../variable/variable.js";
 import type { OptimizerEvents } from "./events.js";
-import { checkPairs, checkVariables, pairList, warnOfMissing } from "./pairs.js";
 import type { OptimizerState } from "./state.js";
 import { checkOneDtype, type KernelUpdate, type PreparedStep, type StepGradient } from "./step.js";
 
@@ -32,8 +32,8 @@ export interface BegunStep {
   readonly prepared: PreparedStep;
   /** Counts the step and tells the listeners; called once, after everything was written. */
   end(outcome: StepOutcome): void;
-  /** Takes back what the step prepared, unless it has changed variables. */
-  fail(error: unknown): void;
+  /** Takes back what the step prepared, unless it has changed variables, and throws the error on. */
+  fail(error: unknown): never;
 }
 
 /** Checks everything a step needs, and builds the optimizer on the first. Changes no variable. */
@@ -74,8 +74,9 @@ export function beginStep(call: StepCall, state: OptimizerState, hooks: StepHook
     hooks.applied();
     announce(prepared, variables, outcome, performance.now() - startedAt, state, hooks.events);
   };
-  const fail = (error: unknown) => {
+  const fail = (error: unknown): never => {
     if (!(error instanceof WorkerLostError || error instanceof UpdateStepError)) undoBuild();
+    throw error;
   };
   return { prepared, end, fail };
 }

@@ -1,7 +1,7 @@
 import type { LaneDamage, LaneLostError } from "@shardgrad/workers";
 import type { Damage } from "../errors/index.js";
+import type { CheckedPair } from "../gradients/pairs.js";
 import { variableInternals } from "../variable/internals.js";
-import type { CheckedPair } from "./pairs.js";
 
 /** What a lost lane means for the variables of a step, in their users' terms. */
 export function variableDamage(

@@ -1,8 +1,8 @@
-import type { DType, StepOutcome } from "@shardgrad/workers";
-import { ArgumentError, ClosedRuntimeError, OptionError, StateError } from "../errors/index.js";
-import { SafeEmitter } from "../events/emitter.js";
+import type { StepOutcome } from "@shardgrad/workers";
+import { ClosedRuntimeError, StateError } from "../errors/index.js";
 import type { GradientAggregator } from "../gradients/aggregators.js";
 import type { GradientPair } from "../gradients/gradient.js";
+import { checkVariables, pairList } from "../gradients/pairs.js";
 import {
   type ComputedGradients,
   differentiate,
@@ -11,16 +11,12 @@ import {
 } from "../gradients/tape.js";
 import type { Runtime } from "../runtime/runtime.js";
 import { type CustomSchedules, serializeSchedule } from "../schedules/index.js";
-import type { Initializer } from "../variable/initializers.js";
-import { variableInternals } from "../variable/internals.js";
 import type { Variable } from "../variable/variable.js";
+import { OptimizerAttributes, optimizerState } from "./attributes.js";
 import { type BegunStep, beginStep, type StepCall, type StepHooks } from "./begin.js";
 import { type OptimizerConfig, optionsFromConfig } from "./config.js";
-import type { OptimizerEvents } from "./events.js";
-import { checkOptimizerOptions, checkRate, type OptimizerOptions } from "./options.js";
-import { checkVariables, pairList } from "./pairs.js";
-import { copyOf, copyValues, internalsOf, type ReferenceOptions } from "./slots.js";
-import { OptimizerState } from "./state.js";
+import type { OptimizerOptions } from "./options.js";
+import { copyOf, copyValues, internalsOf } from "./slots.js";
 import { driveAsync, driveSync, type KernelUpdate, performStep, type StepGradient } from "./step.js";
 
 export interface ApplyOptions {
@@ -49,10 +45,7 @@ export interface FromConfigOptions {
  *   }
  * }
  */
-export abstract class Optimizer extends SafeEmitter<OptimizerEvents> {
-  /** Prefix of the names of slots; null or "" stands for "optimizer". */
-  readonly name: string | null;
-  readonly #state: OptimizerState;
+export abstract class Optimizer extends OptimizerAttributes {
   readonly #aggregator: GradientAggregator | undefined;
 
   /**
@@ -60,112 +53,8 @@ export abstract class Optimizer extends SafeEmitter<OptimizerEvents> {
    * @throws OptionError for an unknown or bad option
    */
   constructor(options: OptimizerOptions = {}, ownOptions: readonly string[] = []) {
-    super();
-    const checked = checkOptimizerOptions(options, ownOptions);
-    this.name = options.name === undefined ? new.target.name : options.name;
-    this.#state = new OptimizerState(checked, this.name || "optimizer", options);
+    super(options, ownOptions);
     this.#aggregator = options.aggregator;
-  }
-
-  /**
-   * Steps completed. Can be set to any integer before the optimizer is built (to resume a schedule).
-   * @throws StateError when set later, ArgumentError unless it is an integer of 0 or more
-   */
-  get iterations(): number {
-    return this.#state.iterations;
-  }
-
-  set iterations(value: number) {
-    if (this.#state.built) {
-      throw new StateError(
-        "Cannot set `iterations` to a new Variable after the Optimizer weights have been created. Here it is " +
-          `attempting to set \`iterations\` to ${value}.Usually this means you are trying to set \`iterations\` after ` +
-          "calling `apply_gradients()`. Please set `iterations` before calling `apply_gradients()`.",
-      );
-    }
-    if (!Number.isSafeInteger(value) || value < 0) {
-      throw new ArgumentError({ argument: "iterations", received: value, expected: "an integer, 0 or more" });
-    }
-    this.#state.iterations = value;
-  }
-
-  /**
-   * The rate, a float32 number. With a schedule: the rate of the last step (of step 0 before any), not settable.
-   * A step uses the rate that was set when it was called.
-   * @throws OptionError when set with a schedule, or to anything but a finite number
-   */
-  get learningRate(): number {
-    return this.#state.rate;
-  }
-
-  set learningRate(value: number) {
-    if (this.#state.schedule !== undefined) {
-      const message =
-        "This optimizer was created with a `LearningRateSchedule` object as its `learning_rate` constructor " +
-        "argument, hence its learning rate is not settable. If you need the learning rate to be settable, you " +
-        "should instantiate the optimizer with a float `learning_rate` argument.";
-      throw new OptionError({
-        argument: "learningRate",
-        received: value,
-        expected: "no assignment",
-        message,
-      });
-    }
-    this.#state.rate = checkRate(value);
-  }
-
-  /** Alias of `learningRate`. */
-  get lr(): number {
-    return this.learningRate;
-  }
-
-  set lr(value: number) {
-    this.learningRate = value;
-  }
-
-  /** Whether `build` has made the slots. */
-  get built(): boolean {
-    return this.#state.built;
-  }
-
-  /** All optimizer variables (slots) in the order in which they were made, then the averages. */
-  get variables(): readonly Variable[] {
-    const { slots, averages } = this.#state;
-    return [...slots.all.filter((slot) => !averages.includes(slot)), ...averages];
-  }
-
-  /** The moving average of each variable, in build order; empty without `useEma`. */
-  get averages(): readonly Variable[] {
-    return [...this.#state.averages];
-  }
-
-  /**
-   * A new optimizer variable that is not trainable. Source: Keras 2.9.0 `Optimizer.add_variable`.
-   * @throws as the Variable constructor
-   */
-  addVariable(
-    shape?: readonly number[] | null,
-    { initializer = "zeros", ...options }: { dtype?: DType; initializer?: Initializer; name?: string } = {},
-  ): Variable {
-    return this.#state.slots.add(initializer, {
-      ...options,
-      shape: shape ?? [],
-      runtime: this.#state.runtimeFor(),
-    });
-  }
-
-  /**
-   * A slot named `{variableName}/{modelVariable.name}`, of the model variable's dtype and, unless given, its
-   * shape. Source: Keras 2.9.0 `Optimizer.add_variable_from_reference`.
-   * @throws as the Variable constructor
-   */
-  addVariableFromReference(
-    modelVariable: Variable,
-    variableName: string,
-    options: ReferenceOptions = {},
-  ): Variable {
-    const runtime = modelVariable?.[variableInternals]?.runtime ?? this.#state.runtimeFor();
-    return this.#state.slots.addBeside(modelVariable, variableName, options, runtime);
   }
 
   /**
@@ -174,7 +63,7 @@ export abstract class Optimizer extends SafeEmitter<OptimizerEvents> {
    * @throws DisposedVariableError, DuplicateVariableError, ArgumentError
    */
   build(variables: readonly Variable[]): void {
-    const state = this.#state;
+    const state = this[optimizerState];
     if (state.built) return;
     const runtime = state.runtimeFor(variables);
     checkVariables(variables, runtime);
@@ -199,7 +88,7 @@ export abstract class Optimizer extends SafeEmitter<OptimizerEvents> {
 
   /** @throws UnknownVariableError for a variable that the optimizer was not built with */
   protected checkKnown(variables: readonly Variable[]): void {
-    this.#state.checkKnown(variables);
+    this[optimizerState].checkKnown(variables);
   }
 
   /** The kernels that do what `updateStep` does, where there are any. */
@@ -224,7 +113,7 @@ export abstract class Optimizer extends SafeEmitter<OptimizerEvents> {
    *   nothing has changed. WorkerLostError, UpdateStepError: `damage` says what has.
    */
   applyGradients(pairs: Iterable<GradientPair>, options: ApplyOptions = {}): Promise<void> {
-    const state = this.#state;
+    const state = this[optimizerState];
     let call: StepCall;
     try {
       call = this.#call(pairs, options);
@@ -234,9 +123,9 @@ export abstract class Optimizer extends SafeEmitter<OptimizerEvents> {
     const internals = internalsOf(call.runtime);
     state.pending++;
     const run = async () => {
-      const step = beginStep(call, state, this.#hooks);
+      const step: BegunStep = beginStep(call, state, this.#hooks);
       const work = performStep(step.prepared, internals);
-      step.end(await driveAsync(work, internals).catch(failWith(step)));
+      step.end(await driveAsync(work, internals).catch(step.fail));
     };
     return internals.queue.run(run, options.signal).finally(() => {
       state.pending--;
@@ -250,16 +139,16 @@ export abstract class Optimizer extends SafeEmitter<OptimizerEvents> {
    */
   applyGradientsSync(pairs: Iterable<GradientPair>, options: ApplyOptions = {}): void {
     const call = this.#call(pairs, options);
-    this.#state.refuseWhilePending("applyGradientsSync");
+    this[optimizerState].refuseWhilePending("applyGradientsSync");
     options.signal?.throwIfAborted();
     const internals = internalsOf(call.runtime);
     if (internals.queue.closed) throw new ClosedRuntimeError();
-    const step = beginStep(call, this.#state, this.#hooks);
+    const step: BegunStep = beginStep(call, this[optimizerState], this.#hooks);
     let outcome: StepOutcome;
     try {
       outcome = driveSync(performStep(step.prepared, internals), internals);
     } catch (error) {
-      return failWith(step)(error);
+      step.fail(error);
     }
     step.end(outcome);
   }
@@ -318,11 +207,11 @@ export abstract class Optimizer extends SafeEmitter<OptimizerEvents> {
    *   length than the averages; UnknownVariableError, DuplicateVariableError, DisposedVariableError
    */
   finalizeVariableValues(variables: readonly Variable[]): void {
-    const state = this.#state;
+    const state = this[optimizerState];
     if (!state.options.useEma) return;
     state.refuseWhilePending("finalizeVariableValues");
     if (!state.built) throw new StateError("There are no averages yet: finalize after the first step.");
-    checkFinalizedLength(variables, state.averages.length);
+    state.checkFinalizedLength(variables);
     checkVariables(variables, state.runtimeFor());
     state.checkKnown(variables);
     for (const variable of variables) copyValues(state.averageOf(variable)!, variable);
@@ -333,8 +222,8 @@ export abstract class Optimizer extends SafeEmitter<OptimizerEvents> {
   /** Configuration under Keras' keys, plus `name`. A subclass adds its own. Source: Keras 2.9.0 `get_config`. */
   getConfig(): OptimizerConfig {
     const { clipnorm, globalClipnorm, clipvalue, useEma, emaMomentum, emaOverwriteFrequency } =
-      this.#state.options;
-    const { schedule, rate } = this.#state;
+      this[optimizerState].options;
+    const { schedule, rate } = this[optimizerState];
     return {
       clipnorm,
       global_clipnorm: globalClipnorm,
@@ -363,7 +252,7 @@ export abstract class Optimizer extends SafeEmitter<OptimizerEvents> {
 
   /** Gives the memory of all slots back. The optimizer must not be used afterwards. */
   dispose(): void {
-    this.#state.slots.dropFrom(0);
+    this[optimizerState].slots.dropFrom(0);
   }
 
   [Symbol.dispose](): void {
@@ -372,8 +261,8 @@ export abstract class Optimizer extends SafeEmitter<OptimizerEvents> {
 
   #call(pairs: Iterable<GradientPair>, { skipGradientsAggregation = false }: ApplyOptions): StepCall {
     const list = pairList(pairs);
-    const runtime = this.#state.runtimeFor(list.map(([, variable]) => variable));
-    return { list, skipGradientsAggregation, runtime, rate: this.#state.rate };
+    const runtime = this[optimizerState].runtimeFor(list.map(([, variable]) => variable));
+    return { list, skipGradientsAggregation, runtime, rate: this[optimizerState].rate };
   }
 
   readonly #hooks: StepHooks = {
@@ -392,24 +281,4 @@ interface OptimizerClass {
   readonly name: string;
   /** The subclass' config keys and the options that they stand for. */
   readonly configKeys?: Readonly<Record<string, string>>;
-}
-
-function checkFinalizedLength(variables: readonly Variable[], stored: number): void {
-  if (variables.length === stored) return;
-  const message =
-    `The length of model variables (${variables.length}) to override does not match the length of model ` +
-    `variables stored in the optimizer (${stored}). Please check if the optimizer was called on your model.`;
-  throw new ArgumentError({
-    argument: "variables",
-    received: variables,
-    expected: `${stored} variables`,
-    message,
-  });
-}
-
-function failWith(step: BegunStep): (error: unknown) => never {
-  return (error) => {
-    step.fail(error);
-    throw error;
-  };
 }

@@ -70,6 +70,7 @@ const legacyOptions: ReadonlySet<string> = new Set([
  * @throws OptionError
  */
 export function checkOptimizerOptions(options: OptimizerOptions, own: readonly string[]): CheckedOptions {
+  if (typeof options !== "object" || options === null) refuse("options", options, "an object of options");
   const checked: CheckedOptions = {
     clipnorm: options.clipnorm ?? null,
     clipvalue: options.clipvalue ?? null,
@@ -108,7 +109,7 @@ function checkEma({ emaMomentum, emaOverwriteFrequency }: CheckedOptions): void 
   }
   const frequency: unknown = emaOverwriteFrequency;
   // Python's True is the integer 1.
-  if (!frequency || frequency === true) return;
+  if (frequency === null || frequency === 0 || typeof frequency === "boolean") return;
   if (!Number.isInteger(frequency) || (frequency as number) < 1) {
     const received = `ema_overwrite_frequency=${String(frequency)}`;
     const message = `\`ema_overwrite_frequency\` must be an integer > 1 or None. Received: ${received}`;

@@ -1,10 +1,10 @@
+import { checkVariable } from "../gradients/pairs.js";
 import { runtimeInternals } from "../runtime/internals.js";
 import type { Runtime } from "../runtime/runtime.js";
 import { filling, type Initializer } from "../variable/initializers.js";
 import { variableInternals } from "../variable/internals.js";
 import type { NestedArray } from "../variable/values.js";
 import { Variable, type VariableOptions, variableBeside } from "../variable/variable.js";
-import { checkVariable } from "./pairs.js";
 
 /** What a slot may differ in from its model variable. */
 export interface ReferenceOptions {

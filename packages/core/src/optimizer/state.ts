@@ -1,5 +1,5 @@
 import type { AveragePlan, ClipPlan } from "@shardgrad/workers";
-import { OptionError, StateError, UnknownVariableError } from "../errors/index.js";
+import { ArgumentError, OptionError, StateError, UnknownVariableError } from "../errors/index.js";
 import { Runtime } from "../runtime/runtime.js";
 import type { LearningRateSchedule } from "../schedules/index.js";
 import { variableInternals } from "../variable/internals.js";
@@ -71,6 +71,17 @@ export class OptimizerState {
       "optimizer previously created for a different model. Try creating a new optimizer instance.";
     const expected = "a variable of the first step";
     throw new UnknownVariableError({ argument: "variable", received: unknown.name, expected, message });
+  }
+
+  /** @throws ArgumentError for a list of another length than the averages */
+  checkFinalizedLength(variables: readonly Variable[]): void {
+    const stored = this.averages.length;
+    if (variables.length === stored) return;
+    const message =
+      `The length of model variables (${variables.length}) to override does not match the length of model ` +
+      `variables stored in the optimizer (${stored}). Please check if the optimizer was called on your model.`;
+    const expected = `${stored} variables`;
+    throw new ArgumentError({ argument: "variables", received: variables, expected, message });
   }
 
   /** The optimizer's runtime, or that of the variables, or the shared one. */

@@ -11,11 +11,11 @@ import {
   type UpdatePlan,
 } from "@shardgrad/workers";
 import { ArgumentError, UpdateStepError, WorkerLostError } from "../errors/index.js";
+import type { CheckedPair } from "../gradients/pairs.js";
 import type { RuntimeInternals } from "../runtime/internals.js";
 import { variableInternals } from "../variable/internals.js";
 import type { Variable } from "../variable/variable.js";
 import { variableDamage } from "./damage.js";
-import type { CheckedPair } from "./pairs.js";
 import { onlySegment, PAUSE, type Pause, Staging } from "./staging.js";
 
 /** What a step does to one variable, in kernels. */

@@ -1,11 +1,5 @@
 import { availableParallelism } from "node:os";
-import {
-  CpuDevice,
-  type DType,
-  dtypeInfo,
-  MemoryPool,
-  type TypedArray,
-} from "@shardgrad/workers";
+import { CpuDevice, type DType, dtypeInfo, MemoryPool, type TypedArray } from "@shardgrad/workers";
 import { ArgumentError, ClosedRuntimeError, OptionError } from "../errors/index.js";
 import { SafeEmitter } from "../events/emitter.js";
 import { type VariableInternals, variableInternals } from "../variable/internals.js";

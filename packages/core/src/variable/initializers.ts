@@ -47,6 +47,8 @@ export function uniform({ min = 0, max = 1, seed }: UniformOptions): Initializer
 export function normal({ mean = 0, stddev = 1, seed }: NormalOptions): Initializer {
   checkFinite("mean", mean);
   checkFinite("stddev", stddev);
+  if (stddev < 0)
+    throw new OptionError({ argument: "stddev", received: stddev, expected: "a number, 0 or more" });
   const source = normalSource(checkSeed(seed));
   return drawing(() => mean + stddev * source());
 }

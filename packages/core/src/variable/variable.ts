@@ -1,6 +1,7 @@
 import type { DType, TypedArray } from "@shardgrad/workers";
 import {
   ArgumentError,
+  ClosedRuntimeError,
   DisposedVariableError,
   DtypeError,
   OptionError,
@@ -104,6 +105,7 @@ export class Variable {
     if (internals === undefined) {
       throw new OptionError({ argument: "runtime", received: runtime, expected: "a Runtime" });
     }
+    if (runtime.closed) throw new ClosedRuntimeError();
     const reference = besideOf(options);
     const rowSize = rowSizeOf(shape);
     this.#storage =

@@ -4,10 +4,10 @@ import {
   DuplicateVariableError,
   NoGradientsError,
 } from "../errors/index.js";
-import { type CheckedGradient, checkGradient, type GradientPair } from "../gradients/gradient.js";
 import type { Runtime } from "../runtime/runtime.js";
 import { variableInternals } from "../variable/internals.js";
 import type { Variable } from "../variable/variable.js";
+import { type CheckedGradient, checkGradient, type GradientPair } from "./gradient.js";
 
 /** A pair of a step that fits: nothing of it can fail any more. */
 export interface CheckedPair {
@@ -41,6 +41,18 @@ export function pairList(pairs: Iterable<GradientPair>): GradientPair[] {
   return list;
 }
 
+/** @throws ArgumentError unless it is a list of Variables */
+export function checkVariableList(variables: unknown): asserts variables is readonly Variable[] {
+  if (!Array.isArray(variables)) {
+    throw new ArgumentError({
+      argument: "variables",
+      received: variables,
+      expected: "an array of Variables",
+    });
+  }
+  for (const variable of variables) checkVariable(variable, "variables");
+}
+
 /** Structural, so that variables of another copy of this package are recognized. */
 export function checkVariable(variable: unknown, argument: string): asserts variable is Variable {
   if ((variable as Partial<Variable> | null | undefined)?.[variableInternals] !== undefined) return;
@@ -49,9 +61,9 @@ export function checkVariable(variable: unknown, argument: string): asserts vari
 
 /** @throws DisposedVariableError, DuplicateVariableError, or ArgumentError for a variable of another runtime */
 export function checkVariables(variables: readonly Variable[], runtime: Runtime): void {
+  checkVariableList(variables);
   const seen = new Set<Variable>();
   for (const variable of variables) {
-    checkVariable(variable, "variables");
     const received = variable.name;
     if (variable.disposed) {
       const message = `The variable ${variable.name} was disposed.`;
