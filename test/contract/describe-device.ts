@@ -1,4 +1,4 @@
-import type { Runtime } from "@shardgrad/core";
+import type { Runtime, Variable } from "@shardgrad/core";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { typed } from "../support/library.js";
 import { Random } from "../support/random.js";
@@ -204,6 +204,14 @@ export function describeDevice(name: string, makeRuntime: MakeRuntime): void {
         twin.expectSame();
       });
 
+      test.runIf("Float16Array" in globalThis)("a Float16Array, where Node has it", async () => {
+        const { twin, random } = twinOf([[33]], {}, { dtype: "float16" });
+        const Float16Array = (globalThis as unknown as { Float16Array: Float32ArrayConstructor })
+          .Float16Array;
+        await twin.step(dense(random, twin), { form: (values) => Float16Array.from(values) });
+        twin.expectSame();
+      });
+
       test.each([
         ["Int32Array", (rows: number[]) => Int32Array.from(rows)],
         ["Uint32Array", (rows: number[]) => Uint32Array.from(rows)],
@@ -223,6 +231,29 @@ export function describeDevice(name: string, makeRuntime: MakeRuntime): void {
         await twin.optimizer.applyGradients([[gradient, twin.variables[0]!]]);
         twin.optimizer.applyGradientsSync([[gradient, twin.variables[0]!]]);
         expect([...gradient]).toEqual(Array(40).fill(3));
+      }
+    });
+
+    test("the live data of a variable of the step as a gradient: what it held before the step counts", async () => {
+      for (const options of [{}, { globalClipnorm: 1e6 }, { useEma: true, emaOverwriteFrequency: 1 }]) {
+        for (const mode of ["async", "sync"] as const) {
+          const { twin } = twinOf([[40_000], [40_000]], options);
+          const [a, b] = twin.variables as [Variable, Variable];
+          const [first, second] = twin.oracles.map(({ values }) => ({ dense: values.slice() }));
+          twin.reference.step([
+            [second!, twin.oracles[0]!],
+            [first!, twin.oracles[1]!],
+          ]);
+          const pairs = [
+            [b.data, a],
+            [a.data, b],
+          ] as const;
+          if (mode === "sync") twin.optimizer.applyGradientsSync(pairs);
+          else await twin.optimizer.applyGradients(pairs);
+          if ("globalClipnorm" in options) twin.expectClose(normTolerance.float32, `${mode} with a norm`);
+          else twin.expectSame(`${mode} ${JSON.stringify(options)}`);
+          twin.dispose();
+        }
       }
     });
 

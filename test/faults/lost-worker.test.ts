@@ -135,6 +135,38 @@ test("a thread that ends in a sparse step: the rows it names are as it says", as
   await expectNextStepWorks();
 });
 
+test("all threads end in a step with a norm, averages and overwriting", async () => {
+  runtime = pooled(2);
+  await runtime.ready();
+  const w = Variable.ones([SIZE], { name: "w", runtime });
+  const gradient = runtime.allocate(SIZE).fill(0.5);
+  // A power of two far above the norm, so that the scale is exactly 1.
+  const options = { useEma: true, emaMomentum: 0.5, emaOverwriteFrequency: 1, globalClipnorm: 2 ** 40 };
+  const optimizer = new Adagrad({ learningRate: 0.1, ...options, runtime });
+  optimizer.build([w]);
+  const [accumulator, average] = [optimizer.accumulators[0]!, optimizer.averages[0]!];
+  const step = thrownBy(() => optimizer.applyGradients([[gradient, w]]));
+  await setTimeout(12);
+  await Promise.all([runtime.debugTerminateLane(0), runtime.debugTerminateLane(1)]);
+  const error = await step;
+  const { variable, accumulator: sum } = stepped(old);
+  const averaged = Math.fround(Math.fround(0.5 * 1) + Math.fround(0.5 * variable));
+  const damage: readonly Damage[] =
+    error === undefined ? [{ variable: "w", state: "applied" }] : (error as WorkerLostError).damage;
+  for (const { state, elements: [start, end] = [0, SIZE] } of damage) {
+    if (state === "unknown") continue;
+    const [value, total] = state === "applied" ? [averaged, sum] : [old.variable, old.accumulator];
+    expect(isAll(w.data, start, end, [value]), `variable ${state} [${start}, ${end})`).toBe(true);
+    expect(isAll(average.data, start, end, [value]), `average ${state} [${start}, ${end})`).toBe(true);
+    expect(isAll(accumulator.data, start, end, [total]), `accumulator ${state}`).toBe(true);
+  }
+  await expectNextStepWorks();
+  // The same optimizer goes on as well, once its user has put the variable right.
+  w.assign(new Float32Array(SIZE).fill(1));
+  await optimizer.applyGradients([[gradient, w]]);
+  expect(optimizer.iterations).toBe(error === undefined ? 2 : 1);
+});
+
 test("steps that wait behind the one that failed still run", async () => {
   runtime = pooled(2);
   await runtime.ready();

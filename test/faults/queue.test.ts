@@ -1,3 +1,4 @@
+import { getEventListeners } from "node:events";
 import { setImmediate } from "node:timers/promises";
 import { Adagrad, QueueFullError, type Runtime, ShardgradError, Variable } from "@shardgrad/core";
 import { afterEach, expect, test } from "vitest";
@@ -7,7 +8,7 @@ import { Reference, ReferenceVariable } from "../support/reference.js";
 import { expectSameBits, stateOf, valuesOf } from "../support/state.js";
 
 /** Large enough to still run while the calling thread goes on. */
-const SIZE = 4_000_000;
+const SIZE = 2_000_000;
 
 let runtime: Runtime;
 afterEach(() => runtime.close());
@@ -91,6 +92,13 @@ test("a signal aborted when the step runs: complete", async () => {
   controller.abort();
   await step;
   expectSteps(made, 2);
+});
+
+test("a signal used for many steps keeps no listeners", async () => {
+  const { step } = await scene();
+  const { signal } = new AbortController();
+  await Promise.all(Array.from({ length: 15 }, () => step(signal)));
+  expect(getEventListeners(signal, "abort").length).toBe(0);
 });
 
 test("an aborted synchronous step does not start", async () => {

@@ -82,6 +82,15 @@ const mistakes: Record<string, readonly [ErrorClass, string, (scene: Scene) => P
   "half bits for a float32 variable": [DtypeError, "vector", ({ vector }) => [[new Uint16Array(4), vector]]],
   "a float32 array for a float16 variable": [DtypeError, "half", ({ half }) => [[new Float32Array(2), half]]],
   "a DataView": [DtypeError, "vector", ({ vector }) => [[new DataView(new ArrayBuffer(16)), vector]]],
+  "an array whose buffer was transferred away": [
+    ShapeError,
+    "vector",
+    ({ vector }) => {
+      const gone = new Float32Array(4);
+      structuredClone(gone.buffer, { transfer: [gone.buffer] });
+      return [[gone, vector]];
+    },
+  ],
   "a string": [ArgumentError, "vector", ({ vector }) => [["1234", vector]]],
   "an object that is no slices": [ArgumentError, "vector", ({ vector }) => [[{ values: [1] }, vector]]],
   "more indices than rows of values": [

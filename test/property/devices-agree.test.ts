@@ -1,7 +1,8 @@
 import fc from "fast-check";
-import { test } from "vitest";
-import type { ReferenceOptions } from "../support/reference.js";
-import { variedRuntimes } from "../support/runtimes.js";
+import { describe, test } from "vitest";
+import { deviceName, pooled, threadCounts } from "../support/devices.js";
+import type { ReferenceOptions, ReferenceVariable } from "../support/reference.js";
+import { closedAtTheEnd, variedRuntimes } from "../support/runtimes.js";
 import { expectSameState, type State } from "../support/state.js";
 import { Twin } from "../support/twin.js";
 import { dtype, exactOptions, Filler, mode, palette, seed } from "./arbitraries.js";
@@ -11,17 +12,15 @@ import { dtype, exactOptions, Filler, mode, palette, seed } from "./arbitraries.
  * The variables are large enough to be cut, into pieces that are no multiple of anything.
  */
 
-const runtimes = variedRuntimes();
+const norms: fc.Arbitrary<ReferenceOptions> = fc.constantFrom({ clipnorm: 1 }, { globalClipnorm: 1 });
+const noNorms: fc.Arbitrary<ReferenceOptions> = fc.constantFrom({}, { clipvalue: 0.5 });
 
-const clipping: fc.Arbitrary<ReferenceOptions> = fc.constantFrom(
-  {},
-  { clipnorm: 1 },
-  { globalClipnorm: 1 },
-  { clipvalue: 0.5 },
-);
-
-test("every device and every cut give identical bits", () =>
-  fc.assert(
+function expectAgreement(
+  devices: ReturnType<typeof variedRuntimes>,
+  clipping: fc.Arbitrary<ReferenceOptions>,
+  numRuns: number,
+): Promise<void> {
+  return fc.assert(
     fc.asyncProperty(
       fc.tuple(fc.integer({ min: 2000, max: 9000 }), fc.integer({ min: 1, max: 9 })),
       fc.integer({ min: 0, max: 20_011 }),
@@ -33,20 +32,39 @@ test("every device and every cut give identical bits", () =>
       mode,
       async (table, vector, type, options, clip, numbers, from, how) => {
         const states: State[] = [];
-        for (const { runtime } of runtimes) {
+        for (const { runtime } of devices) {
           const filler = new Filler(numbers, from);
           const twin = new Twin(runtime, { ...options, ...clip });
           twin.add(table, filler.values(table[0] * table[1]), type);
           twin.add([vector], filler.values(vector), type);
-          const [first, second] = twin.oracles as [never, never];
+          const [first, second] = twin.oracles as [ReferenceVariable, ReferenceVariable];
           await twin.step([filler.dense(first), filler.dense(second)], { mode: how });
           await twin.step([filler.slices(first, 400), filler.dense(second)], { mode: how });
           states.push(twin.state());
           twin.dispose();
         }
-        for (const [i, state] of states.entries())
-          expectSameState(state, states[0]!, `${runtimes[i]!.name}:`);
+        for (const [i, state] of states.entries()) expectSameState(state, states[0]!, `${devices[i]!.name}:`);
       },
     ),
-    { numRuns: 20 },
-  ));
+    { numRuns },
+  );
+}
+
+describe("identical bits", () => {
+  const cuts = variedRuntimes();
+  const threads = threadCounts.map((count) => ({ name: deviceName(count), runtime: pooled(count) }));
+  const cutThreads = threadCounts.map((count) => ({
+    name: `${deviceName(count)}, cut`,
+    runtime: pooled(count, { arenaBytes: 256 * 1024 }),
+  }));
+  closedAtTheEnd([...threads, ...cutThreads]);
+
+  test("for every number of threads", () => expectAgreement(threads, fc.oneof(norms, noNorms), 12));
+
+  test("for every number of threads, over variables in several memories", () =>
+    expectAgreement(cutThreads, fc.oneof(norms, noNorms), 8));
+
+  test("for every cut, without norms", () => expectAgreement(cuts, noNorms, 10));
+
+  test("for every cut, with norms", () => expectAgreement(cuts, norms, 10));
+});

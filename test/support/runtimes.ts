@@ -18,11 +18,16 @@ export function variedRuntimes(): { name: string; runtime: Runtime }[] {
     name: `${deviceName(threads)}${options.arenaBytes ? `, memories of ${options.arenaBytes / KiB} KiB` : ""}`,
     runtime: pooled(threads, options),
   }));
+  closedAtTheEnd(opened);
+  return opened;
+}
+
+/** Starts the threads of runtimes before the tests of a file, and closes them after. */
+export function closedAtTheEnd(opened: readonly { readonly runtime: Runtime }[]): void {
   beforeAll(async () => {
     for (const { runtime } of opened) await runtime.ready();
   });
   afterAll(async () => {
     for (const { runtime } of opened) await runtime.close();
   });
-  return opened;
 }

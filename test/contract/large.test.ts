@@ -1,0 +1,28 @@
+import { Adagrad, Variable } from "@shardgrad/core";
+import { expect, test } from "vitest";
+import { pooled } from "../support/devices.js";
+
+/** Needs 6 GB and half a minute: runs with SHARDGRAD_LARGE=1. Small memories stand for it elsewhere. */
+
+test.runIf(process.env.SHARDGRAD_LARGE)(
+  "a table of 5.8 GB is cut into memories and still is one variable",
+  async () => {
+    const runtime = pooled(2);
+    const [rows, dim] = [90_000_000, 16];
+    const table = Variable.zeros([rows, dim], { name: "table", runtime });
+    expect(table.segments.length).toBeGreaterThan(1);
+    const optimizer = new Adagrad({ learningRate: 1, initialAccumulatorValue: 0, epsilon: 0, runtime });
+    const indices = [0, 1, rows / 2, rows - 1, rows - 1, 70_000_001];
+    await optimizer.applyGradients([
+      [{ indices, values: new Float32Array(indices.length * dim).fill(1) }, table],
+    ]);
+    const at = (row: number): number => {
+      const { start, data } = table.segments.findLast((segment) => segment.start <= row * dim)!;
+      return data[row * dim - start]!;
+    };
+    expect(indices.map(at)).toEqual([-1, -1, -1, -Math.fround(Math.SQRT2), -Math.fround(Math.SQRT2), -1]);
+    expect([5, rows - 2].map(at)).toEqual([0, 0]);
+    await runtime.close();
+  },
+  180_000,
+);
