@@ -63,9 +63,8 @@ function loadDouble<T>(address: usize): f64 {
   return sizeof<T>() === 4 ? <f64>load<f32>(address) : doubleFromHalf(load<u16>(address));
 }
 
-/** The sum of partial sums, first to last. */
-export function sumPartials(partials: usize, count: u32): f64 {
-  let sum: f64 = 0;
+/** `sum` and then the partial sums, first to last. */
+export function sumPartials(partials: usize, count: u32, sum: f64): f64 {
   for (let i: u32 = 0; i < count; i++) sum += load<f64>(partials + (i << 3));
   return sum;
 }

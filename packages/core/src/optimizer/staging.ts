@@ -148,10 +148,10 @@ export class Staging {
     return block.offset;
   }
 
-  /** Byte offset of values that lie in the segment's memory already. */
-  #inPlace(values: TypedArray | readonly number[], segment: StorageSegment): number | undefined {
-    if (!ArrayBuffer.isView(values)) return undefined;
-    return this.#memory.arenaOf(values) === segment.home.arena ? values.byteOffset : undefined;
+  /** Byte offset of values that `runtime.allocate` put into the segment's memory. */
+  #inPlace(values: TypedArray | readonly number[], { home }: StorageSegment): number | undefined {
+    if (!ArrayBuffer.isView(values) || this.#memory.arenaOf(values) !== home.arena) return undefined;
+    return home.arena.lent.contains(values.byteOffset, values.byteLength) ? values.byteOffset : undefined;
   }
 
   #allocate({ home }: StorageSegment, bytes: number): Block {

@@ -127,7 +127,11 @@ export class Runtime extends SafeEmitter<RuntimeEvents> {
     const home = options.near === undefined ? this.#memory.reserveAlone(bytes) : this.#homeOf(options.near);
     const block = this.#memory.allocateAt(home, bytes);
     const view = this.#memory.view(block, dtype, sizeOf(shape));
-    this.#allocated.set(view, () => this.#memory.releaseAt(home, block));
+    block.arena.lent.add(block.offset, bytes);
+    this.#allocated.set(view, () => {
+      block.arena.lent.remove(block.offset);
+      this.#memory.releaseAt(home, block);
+    });
     return view;
   }
 

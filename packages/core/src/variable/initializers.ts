@@ -62,7 +62,8 @@ function drawing(draw: () => number): Initializer {
 
 /** Every element the same number. */
 export function filled(value: number): Initializer {
-  return filling((dtype) => constant(dtype, value));
+  // New memory is zero already.
+  return Object.is(value, 0) ? "zeros" : filling((dtype) => constant(dtype, value));
 }
 
 /** Whatever a function writes into each segment. */

@@ -4,6 +4,7 @@ import {
   dtypeInfo,
   type Home,
   type MemoryPool,
+  NORM_BLOCK,
   type TypedArray,
   viewOf,
 } from "@shardgrad/workers";
@@ -36,7 +37,7 @@ export class Storage {
     const { bytes } = dtypeInfo[dtype];
     const most = Math.floor(memory.segmentBytes / bytes);
     // A row too long for one memory is split inside; such a variable takes dense gradients only.
-    const unit = rowSize <= most ? Math.max(rowSize, 1) : 1;
+    const unit = splitUnit(rowSize, most);
     const step = Math.floor(most / unit) * unit;
     return Storage.#build(memory, (add) => {
       for (let start = 0; start === 0 || start < size; start += step) {
@@ -89,4 +90,18 @@ export class Storage {
   #free(): void {
     for (const { home, block } of this.segments) this.#memory.releaseAt(home, block);
   }
+}
+
+/**
+ * Elements between possible cuts: whole rows, and whole blocks of the sum of squares where both fit, so that
+ * the cut does not show in the bits of a norm.
+ */
+function splitUnit(rowSize: number, most: number): number {
+  const row = rowSize <= most ? Math.max(rowSize, 1) : 1;
+  const both = row * (NORM_BLOCK / greatestCommonDivisor(row, NORM_BLOCK));
+  return both <= most ? both : row;
+}
+
+function greatestCommonDivisor(a: number, b: number): number {
+  return b === 0 ? a : greatestCommonDivisor(b, a % b);
 }

@@ -99,9 +99,11 @@ export class Control {
     return Atomics.load(this.words, this.#lane(lane) + LANE_DONE) === generation;
   }
 
+  /** A lane was lost: lanes leave at the next barrier, and the caller looks again at who is done. */
   giveUp(): void {
     Atomics.store(this.words, ABORT, 1);
     Atomics.notify(this.words, ARRIVED);
+    Atomics.notify(this.words, DONE_COUNT);
   }
 
   /** Waits until all lanes ended `phase` phases. Returns false when the step was given up. */

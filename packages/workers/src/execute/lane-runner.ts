@@ -100,7 +100,7 @@ export class LaneRunner {
     const round = roundings[group.dtype]!;
     let sum = 0;
     for (const part of group.parts) {
-      sum += this.#instances[part.memory]!.sumPartials(part.partials, part.blocks);
+      sum = this.#instances[part.memory]!.sumPartials(part.partials, part.blocks, sum);
     }
     const norm = round(Math.sqrt(round(sum)));
     const limit = round(group.limit);

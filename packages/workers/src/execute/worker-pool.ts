@@ -212,14 +212,9 @@ export class WorkerPool {
 
   async #finished(generation: number, program: Float64Array): Promise<void> {
     let lost = -1;
-    let wake = () => {};
-    const loss = new Promise<void>((resolve) => {
-      wake = resolve;
-    });
     this.#onLoss = (lane) => {
       lost = lane;
       this.#control.giveUp();
-      wake();
     };
     // A lane can have been lost between the last check and the bell.
     this.#members.forEach((lane, index) => {
@@ -230,7 +225,7 @@ export class WorkerPool {
         const count = Atomics.load(this.#control.words, DONE_COUNT);
         if (this.#allDone(generation, 0)) break;
         const waiting = Atomics.waitAsync(this.#control.words, DONE_COUNT, count);
-        if (waiting.async) await (lost < 0 ? Promise.race([waiting.value, loss]) : waiting.value);
+        if (waiting.async) await waiting.value;
       }
     } finally {
       this.#onLoss = undefined;

@@ -8,7 +8,7 @@ type KernelFunction = (...args: number[]) => number | undefined;
 export interface KernelInstance {
   /** By kernel id. */
   readonly functions: readonly KernelFunction[];
-  readonly sumPartials: (partials: number, count: number) => number;
+  readonly sumPartials: (partials: number, count: number, sum: number) => number;
   readonly checkIndices: (indices: number, count: number, rows: number) => number;
   readonly rowsScratchBytes: (sliceCount: number) => number;
   readonly halfFromDouble: (value: number) => number;

@@ -1,5 +1,6 @@
 import { type WasmMemory, wasm } from "../kernels/webassembly.js";
 import { FreeList } from "./free-list.js";
+import { LentRanges } from "./lent-ranges.js";
 
 export const PAGE = 65_536;
 const LINE = 64;
@@ -33,6 +34,8 @@ export class Arena {
   readonly capacity: number;
   /** Bytes promised to variables and the arrays that must lie beside them. */
   reserved = 0;
+  /** Where callers may write gradients. */
+  readonly lent = new LentRanges();
   readonly #free = new FreeList();
   readonly #taken = new Map<number, number>();
   #end: number;
