@@ -45,7 +45,9 @@ describe.each(dtypes)("sumSquares%s", (dtype) => {
         call(`sumSquares${dtype}`, place.at, count, partials.at);
         expectSame(readDoubles(partials.at, blocks), expected, `count ${count} offset ${offset}`);
         expectSame(place.read(), values, "values");
-        expect(call("sumPartials", partials.at, blocks, 0)).toBe(expected.reduce((sum, part) => sum + part, 0));
+        expect(call("sumPartials", partials.at, blocks, 0)).toBe(
+          expected.reduce((sum, part) => sum + part, 0),
+        );
       }
     }
   });

