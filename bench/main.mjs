@@ -35,6 +35,9 @@ for (const [name, { title }] of Object.entries(PEERS)) {
   }
 }
 
+const peers = new PeerGroup(found);
+await peers.start();
+
 const seconds = options.quick ? 0.3 : 1;
 const measureBandwidth = async () => ({
   1: await copyBandwidth(1, seconds),
@@ -53,7 +56,6 @@ console.log(
 );
 
 const report = new Report(bandwidth);
-const peers = new PeerGroup(found);
 try {
   for (const name of CASES) {
     if (options.only.has(name)) await cases[name]({ options, report, peers });

@@ -12,6 +12,7 @@ const M4 = 2 ** 22;
 const M33 = 2 ** 25;
 /** Where the slower peers are measured as well. */
 const PEER_SIZES = [2 ** 16, M4, M33];
+const QUICK_PEER_SIZES = [M4];
 /** Above this, the async inline step and the sync one differ by nothing that can be seen. */
 const INLINE_ASYNC_BELOW = 2 ** 18;
 
@@ -103,28 +104,27 @@ async function measure(context, { name, elements, variables = 1 }) {
  * @returns {Contestant[]}
  */
 function denseRivals(context, name, elements, variables) {
+  const { quick } = context.options;
   const request = (/** @type {string} */ variant) => ({ case: name, variant, elements, variables });
   const plus = { dense: "", many: "", ema: " + EMA", clip: " + clip" }[name];
   const rivals = theirs(context, "pytorch", `PyTorch fused${plus}`, request("fused"));
-  if (name === "dense" && !PEER_SIZES.includes(elements)) return rivals;
-  if (context.options.quick && name !== "dense") return rivals;
-  const all = context.options.quick ? { threads: [2] } : {};
+  if (name === "dense" && !(quick ? QUICK_PEER_SIZES : PEER_SIZES).includes(elements)) return rivals;
+  if (quick && name !== "dense") return rivals;
+  const all = { threads: quick ? [2] : [1, 2] };
+  const two = { threads: [2] };
   rivals.push(...theirs(context, "pytorch", `PyTorch foreach${plus}`, request("foreach"), all));
-  if (elements >= M4) {
-    const kept = { threads: [2], keepMemory: true };
+  if (elements >= M4 && !quick) {
+    const kept = { ...two, keepMemory: true };
     rivals.push(...theirs(context, "pytorch", `PyTorch foreach${plus}`, request("foreach"), kept));
   }
-  if (!context.options.quick) {
-    rivals.push(...theirs(context, "keras", "Keras eager", request("eager"), { threads: [2] }));
-  }
+  if (!quick) rivals.push(...theirs(context, "keras", "Keras eager", request("eager"), two));
   rivals.push(...theirs(context, "keras", "Keras function", request("function"), all));
   if (name === "dense" || name === "many") {
-    rivals.push(...theirs(context, "keras", "TensorFlow kernel", request("kernel"), { threads: [2] }));
+    const one = { threads: [1] };
+    if (!quick) rivals.push(...theirs(context, "keras", "TensorFlow kernel", request("kernel"), two));
     // Its CPU backend takes seconds a step at 33 M.
-    if (elements < M4 || (elements === M4 && !context.options.quick)) {
-      rivals.push(...theirs(context, "tfjs", "tfjs cpu", request("cpu"), { threads: [1] }));
-    }
-    rivals.push(...theirs(context, "tfjs", "tfjs wasm", request("wasm"), { threads: [1] }));
+    if (elements <= M4 && !quick) rivals.push(...theirs(context, "tfjs", "tfjs cpu", request("cpu"), one));
+    rivals.push(...theirs(context, "tfjs", "tfjs wasm", request("wasm"), one));
   }
   return rivals;
 }

@@ -50,16 +50,17 @@ async function measure(context, { rows, dim, slices }, kind) {
     ...{ rows, dim, slices, indexFile },
     elements: slices * dim,
   });
-  const all = context.options.quick ? { threads: [2] } : {};
-  contestants.push(
-    ...theirs(context, "pytorch", "PyTorch sparse", request("sparse"), all),
-    ...theirs(context, "pytorch", "PyTorch sparse", request("sparse"), { threads: [2], keepMemory: true }),
-  );
-  if (!context.options.quick) {
-    contestants.push(...theirs(context, "keras", "Keras function", request("function"), { threads: [2] }));
+  const { quick } = context.options;
+  const two = { threads: [2] };
+  const all = { threads: quick ? [2] : [1, 2] };
+  contestants.push(...theirs(context, "pytorch", "PyTorch sparse", request("sparse"), all));
+  if (!quick) {
+    const kept = { ...two, keepMemory: true };
+    contestants.push(...theirs(context, "pytorch", "PyTorch sparse", request("sparse"), kept));
+    contestants.push(...theirs(context, "keras", "Keras function", request("function"), two));
     // The kernel has no way to add up the slices of a row first: only for rows that come once.
     if (kind === "unique") {
-      contestants.push(...theirs(context, "keras", "TensorFlow kernel", request("kernel"), { threads: [2] }));
+      contestants.push(...theirs(context, "keras", "TensorFlow kernel", request("kernel"), two));
     }
   }
   const results = await contest(contestants, context.options);

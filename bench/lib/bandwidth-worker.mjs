@@ -2,15 +2,14 @@
 import { parentPort, workerData } from "node:worker_threads";
 import { summarize } from "./statistics.mjs";
 
-const { bytes, shared, flag, threads, seconds } = workerData;
-const Buffer = shared ? SharedArrayBuffer : ArrayBuffer;
-const source = new Float64Array(new Buffer(bytes)).fill(1);
-const target = new Float64Array(new Buffer(bytes)).fill(2);
+const { bytes, arrived, threads, seconds } = workerData;
+const source = new Float64Array(bytes / 8).fill(1);
+const target = new Float64Array(bytes / 8).fill(2);
 
-Atomics.add(flag, 0, 1);
-Atomics.notify(flag, 0);
-for (let arrived = Atomics.load(flag, 0); arrived < threads; arrived = Atomics.load(flag, 0)) {
-  Atomics.wait(flag, 0, arrived, 100);
+Atomics.add(arrived, 0, 1);
+Atomics.notify(arrived, 0);
+for (let count = Atomics.load(arrived, 0); count < threads; count = Atomics.load(arrived, 0)) {
+  Atomics.wait(arrived, 0, count, 100);
 }
 
 const rates = [];

@@ -1,8 +1,8 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { summarize } from "./statistics.mjs";
 
-/** Threads of the last contestant may still spin for a moment before they sleep. */
-const SETTLE_MS = 25;
+/** OpenMP threads of the last contestant spin for 200 ms before they sleep, and would slow the next one down. */
+const SETTLE_MS = 300;
 
 /**
  * @typedef {object} Contestant

@@ -139,13 +139,32 @@ export class PeerGroup {
    * @returns {Promise<Answer>}
    */
   async ask(name, threads, request, keepMemory = false) {
+    return this.#peer(name, threads, keepMemory).ask(request);
+  }
+
+  /** Starts the usual processes at once, so that nobody is importing modules while others are timed. */
+  async start() {
+    const starting = [];
+    for (const name of this.#found.keys()) {
+      const threads = name === "tfjs" ? [1] : [1, 2];
+      for (const count of threads) starting.push(this.#peer(name, count, false).ready);
+    }
+    await Promise.all(starting);
+  }
+
+  /**
+   * @param {PeerName} name
+   * @param {number} threads
+   * @param {boolean} keepMemory
+   */
+  #peer(name, threads, keepMemory) {
     const key = `${name}:${threads}:${keepMemory}`;
     let peer = this.#running.get(key);
     if (!peer) {
       peer = new Peer(/** @type {Start} */ (this.#found.get(name)), threads, keepMemory);
       this.#running.set(key, peer);
     }
-    return peer.ask(request);
+    return peer;
   }
 
   /** Has every peer forget its case and free the memory. */

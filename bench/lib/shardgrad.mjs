@@ -199,8 +199,8 @@ export function ours(fixture, { threads, mode, note = "", key }) {
     ...(key ? { key } : {}),
     async round(seconds) {
       if (!checked) fixture.check();
+      const budget = { seconds, warmSeconds: checked ? 0 : 0.25 };
       checked = true;
-      const budget = { seconds };
       const measured =
         mode === "sync"
           ? measureSync(fixture.stepSync, budget)

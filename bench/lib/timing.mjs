@@ -8,10 +8,21 @@ const PATIENCE = 2;
 /** @returns {number} nanoseconds, as a double (exact below 2^53, 104 days) */
 const now = () => performance.now() * 1e6;
 
+/** A step this short is warmed up for longer at first: compilers look at it several times. */
+const SHORT_NS = 1e6;
+
 /**
- * @typedef {{ seconds: number, least?: number }} Budget `least`: the fewest samples
+ * @typedef {object} Budget
+ * @property {number} seconds
+ * @property {number} [least] the fewest samples
+ * @property {number} [warmSeconds] first warm-up of a short step
+ *
  * @typedef {import("./statistics.mjs").Summary & { samples: number[] }} Measured all in ns a step
  */
+
+/** @param {number} once @param {number} seconds @param {number} warmSeconds */
+const warmTime = (once, seconds, warmSeconds) =>
+  1e9 * Math.max(seconds * 0.15, once < SHORT_NS ? warmSeconds : 0);
 
 /**
  * Times a synchronous step: warm-up, then samples until the time is over.
@@ -19,14 +30,14 @@ const now = () => performance.now() * 1e6;
  * @param {Budget} budget
  * @returns {Measured}
  */
-export function measureSync(step, { seconds, least = 5 }) {
+export function measureSync(step, { seconds, least = 5, warmSeconds = 0 }) {
   let once = Number.POSITIVE_INFINITY;
-  const warmUntil = now() + seconds * 0.15e9;
+  const start = now();
   do {
     const begin = now();
     step();
     once = Math.min(once, now() - begin);
-  } while (now() < warmUntil);
+  } while (now() - start < warmTime(once, seconds, warmSeconds));
   const batch = Math.max(1, Math.floor(SAMPLE_NS / Math.max(once, 50)));
   const samples = [];
   const until = now() + seconds * 1e9;
@@ -45,14 +56,14 @@ export function measureSync(step, { seconds, least = 5 }) {
  * @param {Budget} budget
  * @returns {Promise<Measured>}
  */
-export async function measureAsync(step, { seconds, least = 5 }) {
+export async function measureAsync(step, { seconds, least = 5, warmSeconds = 0 }) {
   let once = Number.POSITIVE_INFINITY;
-  const warmUntil = now() + seconds * 0.15e9;
+  const start = now();
   do {
     const begin = now();
     await step();
     once = Math.min(once, now() - begin);
-  } while (now() < warmUntil);
+  } while (now() - start < warmTime(once, seconds, warmSeconds));
   const batch = Math.max(1, Math.floor(SAMPLE_NS / Math.max(once, 50)));
   const samples = [];
   const until = now() + seconds * 1e9;

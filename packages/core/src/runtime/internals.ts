@@ -1,4 +1,5 @@
 import type { CpuDevice, MemoryPool } from "@shardgrad/workers";
+import type { EventLoopShare } from "./event-loop-share.js";
 import type { StepQueue } from "./step-queue.js";
 
 /** Registered globally, so that a Runtime of another copy of this package is recognized. */
@@ -9,4 +10,5 @@ export interface RuntimeInternals {
   readonly memory: MemoryPool;
   readonly device: CpuDevice;
   readonly queue: StepQueue;
+  readonly share: EventLoopShare;
 }

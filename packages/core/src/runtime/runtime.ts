@@ -4,6 +4,7 @@ import { ArgumentError, ClosedRuntimeError, OptionError } from "../errors/index.
 import { SafeEmitter } from "../events/emitter.js";
 import { type VariableInternals, variableInternals } from "../variable/internals.js";
 import { checkDtype, checkShape, sizeOf } from "../variable/values.js";
+import { EventLoopShare } from "./event-loop-share.js";
 import { type RuntimeInternals, runtimeInternals } from "./internals.js";
 import { checkRuntimeOptions } from "./options.js";
 import { StepQueue } from "./step-queue.js";
@@ -79,7 +80,12 @@ export class Runtime extends SafeEmitter<RuntimeEvents> {
     this.#queue = new StepQueue(options.maxQueue ?? DEFAULT_MAX_QUEUE, () => {
       if (this.wants("drain")) this.emit("drain", { runtime: this });
     });
-    this[runtimeInternals] = { memory: this.#memory, device: this.#device, queue: this.#queue };
+    this[runtimeInternals] = {
+      memory: this.#memory,
+      device: this.#device,
+      queue: this.#queue,
+      share: new EventLoopShare(),
+    };
   }
 
   /** The runtime that variables and optimizers use when none is given; made on first use. */
