@@ -20,6 +20,8 @@ interface Lane {
   readonly port: MessagePort;
   /** One long-lived proxy a lane, held here so that it is never collected with calls in flight. */
   readonly remote: Remote<LaneControl>;
+  /** Resolves when the thread has ended. */
+  readonly gone: Promise<void>;
   lost: boolean;
 }
 
@@ -160,7 +162,10 @@ export class WorkerPool {
     if (worker === undefined) throw new LaneLostError(index, []);
     const remote = wrap<LaneControl>(port1 as unknown as Parameters<typeof wrap>[0]);
     port1.unref();
-    const lane: Lane = { worker, port: port1, remote, lost: false };
+    const gone = new Promise<void>((resolve) => {
+      worker.once("exit", () => resolve());
+    });
+    const lane: Lane = { worker, port: port1, remote, gone, lost: false };
     worker.once("exit", () => this.#lose(index, lane));
     return lane;
   }
@@ -178,8 +183,7 @@ export class WorkerPool {
     if (lanes.length === 0) return;
     const calls = lanes.map((lane) => {
       // A lost lane never answers; its replacement is attached anew.
-      const gone = new Promise<void>((resolve) => lane.worker.once("exit", () => resolve()));
-      return Promise.race([call(lane), gone]);
+      return Promise.race([call(lane), lane.gone]);
     });
     const before = this.#attaching;
     const attaching: Promise<unknown> = Promise.all([before, ...calls]).then(() => {
