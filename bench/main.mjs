@@ -12,7 +12,7 @@ import { machine } from "./lib/machine.mjs";
 import { CASES, readOptions } from "./lib/options.mjs";
 import { findPeers, PEERS, PeerGroup } from "./lib/peers.mjs";
 import { Report } from "./lib/report.mjs";
-import { closeRuntimes, loadShardgrad } from "./lib/shardgrad.mjs";
+import { closeRuntimes, loadShardgrad, warmUp } from "./lib/shardgrad.mjs";
 import { significant } from "./lib/table.mjs";
 import { verdicts } from "./lib/targets.mjs";
 
@@ -57,6 +57,7 @@ console.log(
 
 const report = new Report(bandwidth);
 try {
+  await warmUp();
   for (const name of CASES) {
     if (options.only.has(name)) await cases[name]({ options, report, peers });
   }
