@@ -160,7 +160,7 @@ export async function trainModel(options: TrainOptions): Promise<Trained> {
   };
 }
 
-/** Stops at the second validation in a row that brings no better MRR, and keeps the best tables. */
+/** Stops at the third validation in a row that brings no better MRR, and keeps the best tables. */
 class EarlyStop {
   #best = Number.NEGATIVE_INFINITY;
   #worse = 0;
@@ -179,7 +179,7 @@ class EarlyStop {
       return false;
     }
     this.#worse++;
-    return this.#worse >= 2;
+    return this.#worse >= 3;
   }
 
   restoreBest(): void {
