@@ -1,6 +1,14 @@
 import { channel } from "node:diagnostics_channel";
 
-/** The names of the diagnostics channels, one for each event. Their messages are the events' payloads. */
+/**
+ * The names of the diagnostics channels, one for each event. Their messages are the events' payloads.
+ *
+ * @example
+ * import { subscribe } from "node:diagnostics_channel";
+ * import { Adagrad, channels, Variable } from "@shardgrad/core";
+ * subscribe(channels.build, ({ variables }) => console.log(variables.length)); // 1
+ * await new Adagrad().applyGradients([[[1, 2], Variable.zeros([2])]]);
+ */
 export const channels = {
   build: "shardgrad:build",
   iteration: "shardgrad:iteration",

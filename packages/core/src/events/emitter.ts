@@ -14,11 +14,21 @@ export class SafeEmitter<Events extends { [name in EventName]?: unknown }> {
   readonly #guards = new WeakMap<Listener, (payload: unknown) => void>();
   readonly #errorGuards = new WeakMap<Listener, (payload: unknown) => void>();
 
+  /**
+   * Calls the listener with the payload of each such event from now on.
+   *
+   * @example
+   * import { Adagrad, Variable } from "@shardgrad/core";
+   * const optimizer = new Adagrad();
+   * optimizer.on("iteration", ({ iterations, device }) => console.log(iterations, device)); // 1 inline
+   * await optimizer.applyGradients([[[1, 2], Variable.zeros([2])]]);
+   */
   on<Name extends keyof Events & EventName>(event: Name, listener: (payload: Events[Name]) => unknown): this {
     this.#emitter.on(event, this.#guarded(event, listener));
     return this;
   }
 
+  /** As `on`, for the next such event only. */
   once<Name extends keyof Events & EventName>(
     event: Name,
     listener: (payload: Events[Name]) => unknown,
@@ -27,6 +37,7 @@ export class SafeEmitter<Events extends { [name in EventName]?: unknown }> {
     return this;
   }
 
+  /** Takes a listener away; nothing if it is not there. */
   off<Name extends keyof Events & EventName>(
     event: Name,
     listener: (payload: Events[Name]) => unknown,
@@ -35,11 +46,13 @@ export class SafeEmitter<Events extends { [name in EventName]?: unknown }> {
     return this;
   }
 
+  /** Takes all listeners of an event away, or of every event. */
   removeAllListeners(event?: keyof Events & EventName): this {
     this.#emitter.removeAllListeners(event);
     return this;
   }
 
+  /** Listeners of an event; subscribers of its diagnostics channel not included. */
   listenerCount(event: keyof Events & EventName): number {
     return this.#emitter.listenerCount(event);
   }

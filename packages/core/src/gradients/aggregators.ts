@@ -33,8 +33,10 @@ export interface GradientAggregator {
  * const optimizer = new Adagrad({ aggregator });
  * aggregator.contribute([[[1, 2], weights]]);
  * await optimizer.applyGradients([[[3, 4], weights]]); // a step with [4, 6]
+ * console.log(optimizer.iterations, aggregator.pending); // 1 0
  */
 export class InProcessAggregator implements GradientAggregator {
+  /** Replicas whose gradients make a step. */
   readonly replicas: number;
   #contributions: (readonly GradientPair[])[] = [];
 
@@ -66,7 +68,10 @@ export class InProcessAggregator implements GradientAggregator {
     this.#contributions.push(list);
   }
 
-  /** @throws StateError while contributions are missing */
+  /**
+   * The sum of the contributions and of `pairs`. Source: Keras 2.9.0 `Optimizer.aggregate_gradients`.
+   * @throws StateError while contributions are missing, ArgumentError for replicas with other variables
+   */
   aggregateGradients(pairs: readonly GradientPair[]): GradientPair[] {
     if (this.pending !== this.replicas - 1) {
       throw new StateError(`${this.pending} of ${this.replicas - 1} other replicas have contributed.`);
@@ -78,6 +83,7 @@ export class InProcessAggregator implements GradientAggregator {
     });
   }
 
+  /** Forgets the contributions: a step has used them. */
   stepApplied(): void {
     this.#contributions = [];
   }

@@ -17,8 +17,11 @@ export interface IndexedSlicesLike {
  * variable. A row may be named more than once; the optimizer's `duplicateIndices` says what that means.
  *
  * @example
- * import { IndexedSlices } from "@shardgrad/core";
+ * import { Adagrad, IndexedSlices, Variable } from "@shardgrad/core";
  * const gradient = new IndexedSlices({ indices: [4, 1], values: [[0.1, 0.2], [0.3, 0.4]] });
+ * const table = Variable.zeros([10, 2]);
+ * await new Adagrad().applyGradients([[gradient, table]]); // rows 1 and 4 change, the others do not
+ * console.log(table.data[2] < 0, table.data[4]); // true 0
  */
 export class IndexedSlices implements IndexedSlicesLike {
   /** k row numbers. */

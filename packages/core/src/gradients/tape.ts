@@ -6,6 +6,13 @@ import { checkVariableList } from "./pairs.js";
 /**
  * What automatic differentiation offers an optimizer, after tf.GradientTape. An adapter of a differentiation
  * library implements it.
+ *
+ * @example
+ * import { Adagrad, Variable } from "@shardgrad/core";
+ * const weights = new Variable([3]);
+ * const tape = { watch() {}, gradient: (loss, [w]) => [[2 * w.data[0]]] }; // of w², by hand
+ * const pairs = new Adagrad().computeGradients(() => weights.data[0] ** 2, [weights], tape);
+ * console.log(pairs[0][0]); // [ 6 ]
  */
 export interface GradientTape<Loss = unknown> {
   /** Records operations on these variables from now on. */

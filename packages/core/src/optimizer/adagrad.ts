@@ -35,7 +35,7 @@ export interface AdagradOptions extends OptimizerOptions {
  * const weights = Variable.zeros([3]);
  * const optimizer = new Adagrad({ learningRate: 0.1, globalClipnorm: 1 });
  * await optimizer.applyGradients([[new Float32Array([1, -2, 3]), weights]]);
- * console.log(weights.toArray(), optimizer.iterations);
+ * console.log(optimizer.iterations, Array.from(weights.data, Math.sign)); // 1 [ -1, 1, -1 ]
  */
 export class Adagrad extends Optimizer {
   /** Config keys of this class and the options that they stand for. */
@@ -65,11 +65,24 @@ export class Adagrad extends Optimizer {
     }
   }
 
-  /** The accumulator of each variable, in build order. */
+  /**
+   * The accumulator of each variable, in build order; of the variable's shape and dtype. Empty before `build`.
+   *
+   * @example
+   * import { Adagrad, Variable } from "@shardgrad/core";
+   * const optimizer = new Adagrad({ initialAccumulatorValue: 0 });
+   * optimizer.applyGradientsSync([[[3, 4], new Variable([0, 0], { name: "w" })]]);
+   * console.log(optimizer.accumulators[0].name, optimizer.accumulators[0].toArray()); // Adagrad/accumulator/w [ 9, 16 ]
+   */
   get accumulators(): readonly Variable[] {
     return this.built ? [...this.#accumulators.values()] : [];
   }
 
+  /**
+   * Makes the accumulators, and the averages with `useEma`. The first step calls it; call it yourself to do the work
+   * at start-up. Only the first call counts. Source: Keras 2.9.0 `Adagrad.build`.
+   * @throws DisposedVariableError, DuplicateVariableError, ArgumentError, MemoryExhaustedError
+   */
   override build(variables: readonly Variable[]): void {
     if (this.built) return;
     this.#accumulators.clear();
@@ -87,6 +100,12 @@ export class Adagrad extends Optimizer {
    * The bare update of one variable: no clipping, averages or counting. Runs on the calling thread.
    * Source: Keras 2.9.0 `Adagrad.update_step`.
    * @throws as applyGradients
+   * @example
+   * import { Adagrad, Variable } from "@shardgrad/core";
+   * const weights = Variable.ones([2]);
+   * const optimizer = new Adagrad({ learningRate: 1, initialAccumulatorValue: 0, epsilon: 0 });
+   * optimizer.updateStep([0.5, -2], weights);
+   * console.log(weights.toArray(), optimizer.iterations); // [ 0, 2 ] 0
    */
   updateStep(gradient: StepGradient | Gradient, variable: Variable): void {
     const { runtime } = variable[variableInternals];
@@ -120,6 +139,14 @@ export class Adagrad extends Optimizer {
     };
   }
 
+  /**
+   * Configuration under Keras' keys, in Keras' order, plus `name`; state is not part of it.
+   * Source: Keras 2.9.0 `Adagrad.get_config`.
+   *
+   * @example
+   * import { Adagrad } from "@shardgrad/core";
+   * console.log(new Adagrad({ learningRate: 0.5 }).getConfig().learning_rate); // 0.5
+   */
   override getConfig(): OptimizerConfig {
     const { name, ...config } = super.getConfig();
     return {
@@ -132,6 +159,15 @@ export class Adagrad extends Optimizer {
     };
   }
 
+  /**
+   * An optimizer from what `getConfig` returned, here or in Keras. The config is not changed.
+   * Source: Keras 2.9.0 `Adagrad.from_config`.
+   * @throws OptionError for a key or value that is unknown or bad
+   * @example
+   * import { Adagrad } from "@shardgrad/core";
+   * const optimizer = Adagrad.fromConfig({ learning_rate: 0.5, epsilon: 1e-6 }); // the rest: defaults
+   * console.log(optimizer.learningRate); // 0.5
+   */
   static override fromConfig(config: OptimizerConfig, options: FromConfigOptions = {}): Adagrad {
     // biome-ignore lint/complexity/noThisInStatic: `super` keeps the subclass that it was called on
     return super.fromConfig(config, options) as Adagrad;

@@ -103,8 +103,13 @@ export abstract class OptimizerAttributes extends SafeEmitter<OptimizerEvents> {
   }
 
   /**
-   * A new optimizer variable that is not trainable. Source: Keras 2.9.0 `Optimizer.add_variable`.
+   * A new optimizer variable that is not trainable; a scalar without a shape.
+   * Source: Keras 2.9.0 `Optimizer.add_variable`.
    * @throws as the Variable constructor
+   * @example
+   * import { Adagrad } from "@shardgrad/core";
+   * const steps = new Adagrad().addVariable([], { dtype: "float64", name: "steps" });
+   * console.log(steps.name, steps.toArray(), steps.trainable); // steps 0 false
    */
   addVariable(
     shape?: readonly number[] | null,
@@ -119,8 +124,14 @@ export abstract class OptimizerAttributes extends SafeEmitter<OptimizerEvents> {
 
   /**
    * A slot named `{variableName}/{modelVariable.name}`, of the model variable's dtype and, unless given, its
-   * shape. Source: Keras 2.9.0 `Optimizer.add_variable_from_reference`.
+   * shape; zeros unless an `initialValue` is given. A step puts the optimizer's name in front.
+   * Source: Keras 2.9.0 `Optimizer.add_variable_from_reference`.
    * @throws as the Variable constructor
+   * @example
+   * import { Adagrad, Variable } from "@shardgrad/core";
+   * const weights = Variable.ones([2], { name: "w" });
+   * const slot = new Adagrad().addVariableFromReference(weights, "momentum", { initialValue: "ones" });
+   * console.log(slot.name, slot.toArray()); // momentum/w [ 1, 1 ]
    */
   addVariableFromReference(
     modelVariable: Variable,

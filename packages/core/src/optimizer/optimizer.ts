@@ -37,13 +37,13 @@ export interface FromConfigOptions {
  * and `getConfig` gets clipping, averages, overwriting, schedules, aggregation and events from here.
  *
  * @example
- * import { Optimizer } from "@shardgrad/core";
- *
+ * import { Optimizer, Variable } from "@shardgrad/core";
  * class GradientDescent extends Optimizer {
- *   updateStep(gradient, variable) {
- *     for (let i = 0; i < gradient.length; i++) variable.data[i] -= this.learningRate * gradient[i];
+ *   updateStep(gradient, { data }) {
+ *     for (let i = 0; i < data.length; i++) data[i] -= this.learningRate * gradient[i];
  *   }
  * }
+ * await new GradientDescent({ learningRate: 1, clipvalue: 0.5 }).applyGradients([[[1, 2], Variable.ones([2])]]);
  */
 export abstract class Optimizer extends OptimizerAttributes {
   readonly #aggregator: GradientAggregator | undefined;
@@ -111,6 +111,10 @@ export abstract class Optimizer extends OptimizerAttributes {
    * @param pairs - [gradient, variable]; a null gradient leaves its variable out
    * @throws (rejects) ArgumentError and its subclasses, ClosedRuntimeError, QueueFullError, the signal's reason:
    *   nothing has changed. WorkerLostError, UpdateStepError: `damage` says what has.
+   * @example
+   * import { Adagrad, Variable } from "@shardgrad/core";
+   * const [table, bias] = [Variable.zeros([9, 2]), Variable.zeros([2])];
+   * await new Adagrad().applyGradients([[{ indices: [4], values: [[1, 2]] }, table], [[0.5, 1], bias]]);
    */
   applyGradients(pairs: Iterable<GradientPair>, options: ApplyOptions = {}): Promise<void> {
     const state = this[optimizerState];
@@ -184,6 +188,11 @@ export abstract class Optimizer extends OptimizerAttributes {
   /**
    * Computes gradients and applies them. Resolves to the loss before the step.
    * Source: Keras 2.9.0 `Optimizer.minimize`. @throws (rejects) as computeGradients and applyGradients
+   * @example
+   * import { Adagrad, Variable } from "@shardgrad/core";
+   * const w = new Variable([3]);
+   * const loss = () => ({ loss: w.data[0] ** 2, gradients: [[2 * w.data[0]]] });
+   * console.log(await new Adagrad().minimize(loss, [w])); // 9
    */
   async minimize<Loss>(
     loss:

@@ -51,9 +51,11 @@ let shared: Runtime | undefined;
  *
  * @example
  * import { Adagrad, Runtime, Variable } from "@shardgrad/core";
- * await using runtime = new Runtime({ threads: 2 }); // or: call `await runtime.close()` at the end
- * const table = Variable.uniform([1000, 16], { min: -0.1, max: 0.1, seed: 1, runtime });
+ * const runtime = new Runtime({ threads: 2, inlineThreshold: 1000 });
+ * await runtime.ready();
+ * const table = Variable.normal([1000, 16], { stddev: 0.1, seed: 1, runtime });
  * await new Adagrad({ runtime }).applyGradients([[{ indices: [3], values: [Array(16).fill(0.5)] }, table]]);
+ * await runtime.close(); // or `await using runtime`, where the language has it
  */
 export class Runtime extends SafeEmitter<RuntimeEvents> {
   /** Worker threads; 0 when everything runs on the calling thread. */
@@ -99,6 +101,7 @@ export class Runtime extends SafeEmitter<RuntimeEvents> {
     return this.#queue.pending;
   }
 
+  /** Whether `close` was called. */
   get closed(): boolean {
     return this.#queue.closed;
   }
@@ -115,10 +118,15 @@ export class Runtime extends SafeEmitter<RuntimeEvents> {
    * @param lengthOrShape - number of elements, or a shape whose product it is
    * @param dtype - float32 by default; float16 gives a Uint16Array of bit patterns
    * @param options.near - the variable that it will be a gradient of; matters once a runtime holds more than
-   *   about 1 GiB of variables, which then lie in several memories
-   * @throws ShapeError, DtypeError, ClosedRuntimeError, MemoryExhaustedError
+   *   about 870 MiB of variables, which then lie in several memories
+   * @throws ShapeError, DtypeError, OptionError, ClosedRuntimeError, MemoryExhaustedError
    * @example
-   * const gradient = runtime.allocate(table.size);
+   * import { Adagrad, Runtime, Variable } from "@shardgrad/core";
+   * const weights = Variable.zeros([1000]);
+   * const gradient = Runtime.default().allocate(weights.shape, weights.dtype, { near: weights });
+   * gradient.fill(1); // here, or in another thread
+   * await new Adagrad().applyGradients([[gradient, weights]]); // not copied
+   * Runtime.default().release(gradient);
    */
   allocate(
     lengthOrShape: number | readonly number[],
@@ -167,12 +175,18 @@ export class Runtime extends SafeEmitter<RuntimeEvents> {
   /**
    * Ends the runtime: takes no new steps, waits for those in the queue, stops the threads. Variables stay
    * readable. A second call returns the first one's promise.
+   *
+   * @example
+   * import { Runtime } from "@shardgrad/core";
+   * const runtime = new Runtime({ threads: 1 });
+   * process.once("SIGTERM", () => runtime.close({ timeout: 5000 })); // waiting steps have 5 s to start
    */
   close(options: CloseOptions = {}): Promise<void> {
     this.#closing ??= this.#close(options);
     return this.#closing;
   }
 
+  /** `close`, for `await using`. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
   }

@@ -14,12 +14,12 @@ export type ScheduleConfig = Record<string, unknown>;
  * import { Adagrad, LearningRateSchedule } from "@shardgrad/core";
  *
  * class Reciprocal extends LearningRateSchedule {
- *   #rate: number;
- *   constructor({ rate }: { rate: number }) {
+ *   #rate;
+ *   constructor({ rate }) {
  *     super();
  *     this.#rate = rate;
  *   }
- *   call(step: number): number {
+ *   call(step) {
  *     return this.#rate / (step + 1);
  *   }
  *   getConfig() {

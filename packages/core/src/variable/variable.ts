@@ -63,7 +63,9 @@ let created = 0;
  * import { Variable } from "@shardgrad/core";
  * const weights = new Variable([[1, 2], [3, 4]], { name: "weights" });
  * weights.data[0] = 5; // live: the next step sees it
- * console.log(weights.shape, weights.toArray());
+ * console.log(weights.shape, weights.toArray()); // [ 2, 2 ] [ [ 5, 2 ], [ 3, 4 ] ]
+ * weights.assign([[0, 0], [0, 0]]);
+ * weights.dispose(); // gives the memory back
  */
 export class Variable {
   readonly name: string;
@@ -180,6 +182,7 @@ export class Variable {
     return this.#storage.segments.map(({ start, view }) => ({ start, data: view }));
   }
 
+  /** Whether `dispose` was called. */
   get disposed(): boolean {
     return this.#disposed;
   }
