@@ -141,6 +141,7 @@ const withoutExample: Readonly<Record<string, string>> = {
   aggregateGradients: "called by the step",
   stepApplied: "called by the step",
   checkKnown: "protected",
+  makeSlots: "protected",
   kernelUpdate: "protected",
 };
 

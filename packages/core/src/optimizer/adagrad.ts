@@ -87,13 +87,10 @@ export class Adagrad extends Optimizer {
     if (this.built) return;
     this.#accumulators.clear();
     super.build(variables);
-    for (const variable of variables) {
-      const initialValue = filled(this.#initialAccumulatorValue);
-      this.#accumulators.set(
-        variable,
-        this.addVariableFromReference(variable, "accumulator", { initialValue }),
-      );
-    }
+    const made = this.makeSlots(variables, "accumulator", () => filled(this.#initialAccumulatorValue));
+    variables.forEach((variable, i) => {
+      this.#accumulators.set(variable, made[i]!);
+    });
   }
 
   /**
@@ -111,13 +108,14 @@ export class Adagrad extends Optimizer {
     const { runtime } = variable[variableInternals];
     checkVariables([variable], runtime);
     const pairs = [{ variable, gradient: checkGradient(gradient as Gradient, variable) }];
-    if (!this.built) this.build([variable]);
+    this.build([variable]);
     this.checkKnown([variable]);
     const prepared = {
       pairs,
       learningRate: this.learningRate,
       clip: { kind: "none" },
       average: null,
+      slots: this.accumulators,
       averageOf: () => undefined,
       kernelsOf: (known: Variable) => this.#kernels(known),
       updateStep: () => {},

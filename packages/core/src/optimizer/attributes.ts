@@ -141,4 +141,23 @@ export abstract class OptimizerAttributes extends SafeEmitter<OptimizerEvents> {
     const runtime = modelVariable?.[variableInternals]?.runtime ?? this[optimizerState].runtimeFor();
     return this[optimizerState].slots.addBeside(modelVariable, variableName, options, runtime);
   }
+
+  /** One slot for each variable; if one of them cannot be made, the whole build is taken back. */
+  protected makeSlots(
+    variables: readonly Variable[],
+    slotName: string,
+    initialValue: (variable: Variable) => Initializer,
+  ): Variable[] {
+    const state = this[optimizerState];
+    // Averages are made first: with slots of a subclass they belong to the same build.
+    const made = state.slots.all.length - state.averages.length;
+    try {
+      return variables.map((variable) =>
+        this.addVariableFromReference(variable, slotName, { initialValue: initialValue(variable) }),
+      );
+    } catch (error) {
+      state.undoBuild(made);
+      throw error;
+    }
+  }
 }

@@ -39,6 +39,7 @@ export interface BegunStep {
 /** Checks everything a step needs, and builds the optimizer on the first. Changes no variable. */
 export function beginStep(call: StepCall, state: OptimizerState, hooks: StepHooks): BegunStep {
   const startedAt = performance.now();
+  state.refuseWhenDisposed();
   if (!call.skipGradientsAggregation) warnOfMissing(call.list);
   const list = call.skipGradientsAggregation ? call.list : pairList(hooks.aggregate(call.list));
   const pairs = checkPairs(list);
@@ -55,6 +56,7 @@ export function beginStep(call: StepCall, state: OptimizerState, hooks: StepHook
     learningRate,
     clip: state.clip,
     average,
+    slots: [...state.slots.all],
     averageOf: (variable) => state.averageOf(variable),
     kernelsOf: hooks.kernelsOf,
     updateStep: (gradient, variable) => {
@@ -88,12 +90,7 @@ export function beginStep(call: StepCall, state: OptimizerState, hooks: StepHook
 function buildForStep(variables: readonly Variable[], state: OptimizerState, hooks: StepHooks): () => void {
   const { slots } = state;
   const made = slots.all.length;
-  const undo = () => {
-    slots.dropFrom(made);
-    state.averages = [];
-    state.index.clear();
-    state.built = false;
-  };
+  const undo = () => state.undoBuild(made);
   slots.prefix = `${state.prefix}/`;
   try {
     hooks.build(variables);

@@ -64,14 +64,13 @@ export abstract class Optimizer extends OptimizerAttributes {
    */
   build(variables: readonly Variable[]): void {
     const state = this[optimizerState];
+    state.refuseWhenDisposed();
     if (state.built) return;
     const runtime = state.runtimeFor(variables);
     checkVariables(variables, runtime);
     state.runtime = runtime;
     if (state.options.useEma) {
-      state.averages = variables.map((variable) =>
-        this.addVariableFromReference(variable, "average", { initialValue: copyOf(variable) }),
-      );
+      state.averages = this.makeSlots(variables, "average", copyOf);
     }
     variables.forEach((variable, i) => {
       state.index.set(variable, i);
@@ -263,7 +262,9 @@ export abstract class Optimizer extends OptimizerAttributes {
 
   /** Gives the memory of all slots back. The optimizer must not be used afterwards. */
   dispose(): void {
-    this[optimizerState].slots.dropFrom(0);
+    const state = this[optimizerState];
+    state.disposed = true;
+    state.slots.dropFrom(0);
   }
 
   [Symbol.dispose](): void {

@@ -22,6 +22,7 @@ export class OptimizerState {
   rate: number;
   iterations = 0;
   built = false;
+  disposed = false;
   /** Asynchronous steps that wait or run. */
   pending = 0;
 
@@ -87,6 +88,19 @@ export class OptimizerState {
   /** The optimizer's runtime, or that of the variables, or the shared one. */
   runtimeFor(variables: readonly Variable[] = []): Runtime {
     return this.runtime ?? variables[0]?.[variableInternals].runtime ?? Runtime.default();
+  }
+
+  /** Takes back a build, and the slots after the first `count`. */
+  undoBuild(count: number): void {
+    this.slots.dropFrom(count);
+    this.averages = [];
+    this.index.clear();
+    this.built = false;
+  }
+
+  /** @throws StateError */
+  refuseWhenDisposed(): void {
+    if (this.disposed) throw new StateError("The optimizer was disposed: its slots are gone.");
   }
 
   /** @throws StateError */

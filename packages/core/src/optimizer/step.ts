@@ -10,7 +10,7 @@ import {
   type TypedArray,
   type UpdatePlan,
 } from "@shardgrad/workers";
-import { ArgumentError, UpdateStepError, WorkerLostError } from "../errors/index.js";
+import { ArgumentError, StateError, UpdateStepError, WorkerLostError } from "../errors/index.js";
 import type { CheckedPair } from "../gradients/pairs.js";
 import type { RuntimeInternals } from "../runtime/internals.js";
 import { variableInternals } from "../variable/internals.js";
@@ -38,6 +38,8 @@ export interface PreparedStep {
   readonly learningRate: number;
   readonly clip: ClipPlan;
   readonly average: AveragePlan | null;
+  /** All slots of the optimizer; none is freed while the step runs. */
+  readonly slots: readonly Variable[];
   readonly averageOf: (variable: Variable) => Variable | undefined;
   /** The kernels of a variable's update, or null where the optimizer updates in JavaScript. */
   readonly kernelsOf: (variable: Variable) => KernelUpdate | null;
@@ -57,7 +59,8 @@ export function* performStep(
 ): Generator<StepRequest, StepOutcome, StepOutcome | undefined> {
   const staging = new Staging(memory);
   const variables = step.pairs.map(({ variable }) => variable);
-  const held = variables.map((variable) => variable[variableInternals].storage);
+  checkSlots(step, variables);
+  const held = [...variables, ...step.slots].map((variable) => variable[variableInternals].storage);
   for (const storage of held) storage.hold();
   try {
     const kernels = variables.map(step.kernelsOf);
@@ -177,6 +180,20 @@ function updatePlan(
     epsilon: kernel?.epsilon ?? 0,
     perRow: kernel?.perRow ?? false,
   };
+}
+
+/** @throws StateError: a slot that the step would write is missing or was disposed */
+function checkSlots(step: PreparedStep, variables: readonly Variable[]): void {
+  for (const variable of variables) {
+    const kernel = step.kernelsOf(variable);
+    const needed = [
+      ...(kernel === null ? [] : [kernel.accumulator]),
+      ...(step.average === null ? [] : [step.averageOf(variable)]),
+    ];
+    for (const slot of needed) {
+      if (slot === undefined || slot.disposed) throw new StateError(`A slot of ${variable.name} is gone.`);
+    }
+  }
 }
 
 function offsetOf(variable: Variable | undefined, segment: number): number {

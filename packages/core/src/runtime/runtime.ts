@@ -138,13 +138,13 @@ export class Runtime extends SafeEmitter<RuntimeEvents> {
     checkShape(shape, "lengthOrShape");
     checkDtype(dtype);
     const bytes = sizeOf(shape) * dtypeInfo[dtype].bytes;
-    const home = options.near === undefined ? this.#memory.reserveAlone(bytes) : this.#homeOf(options.near);
-    const block = this.#memory.allocateAt(home, bytes);
+    const home = options.near === undefined ? undefined : this.#homeOf(options.near);
+    const { block, release } = this.#memory.lend(bytes, home);
     const view = this.#memory.view(block, dtype, sizeOf(shape));
     block.arena.lent.add(block.offset, bytes);
     this.#allocated.set(view, () => {
       block.arena.lent.remove(block.offset);
-      this.#memory.releaseAt(home, block);
+      release();
     });
     return view;
   }
@@ -218,7 +218,9 @@ export class Runtime extends SafeEmitter<RuntimeEvents> {
     if (internals === undefined || internals.storage.segments.length === 0) {
       throw new OptionError({ argument: "near", received: near, expected: "a Variable" });
     }
-    return internals.storage.segments[0]!.home;
+    // A variable in several memories has no one place for its gradient: it is copied to each.
+    const { segments } = internals.storage;
+    return segments.length === 1 ? segments[0]!.home : undefined;
   }
 
   #refuseWhenClosed(): void {

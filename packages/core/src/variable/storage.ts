@@ -26,6 +26,7 @@ export class Storage {
   /** Steps that use the memory now. */
   #users = 0;
   #releaseWanted = false;
+  #freed = false;
 
   private constructor(memory: MemoryPool, segments: readonly StorageSegment[]) {
     this.#memory = memory;
@@ -88,6 +89,9 @@ export class Storage {
   }
 
   #free(): void {
+    // Once only: by a second time the memory may be somebody else's.
+    if (this.#freed) return;
+    this.#freed = true;
     for (const { home, block } of this.segments) this.#memory.releaseAt(home, block);
   }
 }

@@ -1,13 +1,12 @@
 import { MessageChannel, type MessagePort, type Worker } from "node:worker_threads";
 import { type Remote, wrap } from "comlink";
 import { Piscina } from "piscina";
-import { nameClass, ShardgradError } from "../errors.js";
 import { kernelModule } from "../kernels/instance.js";
 import type { WasmMemory } from "../kernels/webassembly.js";
-import type { LaneDamage } from "../plan/contract.js";
 import type { ProgramWriter } from "../plan/program.js";
 import { Control, DONE_COUNT } from "./control.js";
 import { damageOf } from "./damage.js";
+import { LaneLostError } from "./lane-lost-error.js";
 import type { LaneProgress, LaneRunner } from "./lane-runner.js";
 import type { LaneAssignment, LaneControl } from "./lane-worker.js";
 
@@ -23,22 +22,6 @@ interface Lane {
   /** Resolves when the thread has ended. */
   readonly gone: Promise<void>;
   lost: boolean;
-}
-
-/** A lane's thread ended while a step was running. */
-export class LaneLostError extends ShardgradError {
-  static {
-    nameClass(LaneLostError.prototype, "LaneLostError");
-  }
-
-  override readonly code: string = "ERR_SHARDGRAD_LANE_LOST";
-
-  constructor(
-    readonly lane: number,
-    readonly damage: readonly LaneDamage[],
-  ) {
-    super(`The thread of lane ${lane} ended in mid-step.`);
-  }
 }
 
 export interface PoolEvents {
@@ -63,6 +46,8 @@ export class WorkerPool {
   /** Keeps the process alive while a step runs: a pending Atomics.waitAsync does not. */
   readonly #alive = setInterval(() => {}, 0x7fffffff).unref();
   #holders = 0;
+  /** A program is being run, or about to be: its memory and the doorbell are taken. */
+  #busy = false;
 
   constructor(lanes: number, events: PoolEvents) {
     this.lanes = lanes;
@@ -204,6 +189,7 @@ export class WorkerPool {
 
   /** Runs a program on the lanes without blocking the calling thread. Returns the encoded program. */
   run(writer: ProgramWriter): Promise<Float64Array> {
+    this.#busy = true;
     return this.#held(async () => {
       this.#publish(writer);
       if (!this.isReady) await this.start();
@@ -211,6 +197,8 @@ export class WorkerPool {
       const generation = this.#control.ring(this.lanes, false);
       await this.#finished(generation, program);
       return program;
+    }).finally(() => {
+      this.#busy = false;
     });
   }
 
@@ -256,7 +244,7 @@ export class WorkerPool {
       before = now;
       if (performance.now() - idleSince > SYNC_PATIENCE_MILLISECONDS) {
         this.#control.giveUp();
-        throw new LaneLostError(-1, damageOf(program, this.#progress()));
+        throw new LaneLostError(this.#endSilent(generation), damageOf(program, this.#progress()));
       }
       const count = Atomics.load(this.#control.words, DONE_COUNT);
       if (!this.#allDone(generation, 1)) Atomics.wait(this.#control.words, DONE_COUNT, count, 50);
@@ -264,9 +252,21 @@ export class WorkerPool {
     return program;
   }
 
+  /** Ends the lanes that have not finished, which are then replaced. Returns the first of them. */
+  #endSilent(generation: number): number {
+    const silent = this.#members.flatMap((lane, index) =>
+      index > 0 && lane !== undefined && !this.#control.isDone(index, generation) ? [{ lane, index }] : [],
+    );
+    for (const { lane } of silent) {
+      lane.lost = true;
+      void lane.worker.terminate();
+    }
+    return silent[0]?.index ?? 0;
+  }
+
   /** Whether a program can be run by runSync at once. */
   canRunSync(writer: ProgramWriter): boolean {
-    return this.isReady && writer.length <= this.#program.length;
+    return !this.#busy && this.isReady && writer.length <= this.#program.length;
   }
 
   #allDone(generation: number, firstLane: number): boolean {

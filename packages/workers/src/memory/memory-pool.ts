@@ -13,6 +13,8 @@ export interface Home {
   readonly arena: Arena;
   readonly reserved: number;
   users: number;
+  /** Whether the room for a gradient is lent out. */
+  gradientLent: boolean;
 }
 
 /** All arenas of one runtime. New ones are made as they are needed. */
@@ -43,16 +45,27 @@ export class MemoryPool {
     return this.#promise(Math.ceil(ARRAYS_BESIDE * (bytes * 1.05 + 512)));
   }
 
-  /** Promises room for one array of `bytes` alone. */
-  reserveAlone(bytes: number): Home {
-    return this.#promise(Math.ceil(bytes * 1.05 + 512));
+  /**
+   * A block for a gradient, and how to give it back. Beside a variable it takes the room that is kept for one
+   * gradient; further ones get room of their own, in the same memory where that has some left.
+   */
+  lend(bytes: number, beside?: Home): { readonly block: Block; readonly release: () => void } {
+    const inside = beside !== undefined && !beside.gradientLent && bytes <= beside.reserved / ARRAYS_BESIDE;
+    const place = inside ? beside : this.#promise(aloneBytes(bytes), beside?.arena);
+    const block = this.allocateAt(place, bytes);
+    if (inside) beside.gradientLent = true;
+    const release = () => {
+      if (inside) beside.gradientLent = false;
+      this.releaseAt(place, block);
+    };
+    return { block, release };
   }
 
-  #promise(reserved: number): Home {
+  #promise(reserved: number, first?: Arena): Home {
     const fits = (arena: Arena) => arena.reserved + reserved <= arena.capacity * (1 - SLACK);
-    const arena = this.arenas.find(fits) ?? this.#addArena();
+    const arena = first !== undefined && fits(first) ? first : (this.arenas.find(fits) ?? this.#addArena());
     arena.reserved += reserved;
-    return { arena, reserved, users: 0 };
+    return { arena, reserved, users: 0, gradientLent: false };
   }
 
   /** A block beside the variable that lives at `home`. */
@@ -95,4 +108,8 @@ export class MemoryPool {
     this.#onArena(arena);
     return arena;
   }
+}
+
+function aloneBytes(bytes: number): number {
+  return Math.ceil(bytes * 1.05 + 512);
 }

@@ -1,0 +1,18 @@
+import { nameClass, ShardgradError } from "../errors.js";
+import type { LaneDamage } from "../plan/contract.js";
+
+/** A lane's thread ended while a step was running. */
+export class LaneLostError extends ShardgradError {
+  static {
+    nameClass(LaneLostError.prototype, "LaneLostError");
+  }
+
+  override readonly code: string = "ERR_SHARDGRAD_LANE_LOST";
+
+  constructor(
+    readonly lane: number,
+    readonly damage: readonly LaneDamage[],
+  ) {
+    super(`The thread of lane ${lane} ended in mid-step.`);
+  }
+}
