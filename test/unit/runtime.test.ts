@@ -219,3 +219,15 @@ describe("order", () => {
     await runtime.close();
   });
 });
+
+test("threads take part in a synchronous loop that never awaits after ready()", async () => {
+  const runtime = new Runtime({ threads: 2, inlineThreshold: 0 });
+  await runtime.ready();
+  const weights = Variable.zeros([10_000], { runtime });
+  const optimizer = new Adagrad({ runtime });
+  const devices: string[] = [];
+  optimizer.on("iteration", ({ device }) => devices.push(device));
+  for (let i = 0; i < 3; i++) optimizer.applyGradientsSync([[new Float32Array(10_000).fill(1), weights]]);
+  expect(devices).toEqual(["workers", "workers", "workers"]);
+  await runtime.close();
+});

@@ -169,6 +169,8 @@ export class Runtime extends SafeEmitter<RuntimeEvents> {
    */
   async ready(): Promise<void> {
     this.#refuseWhenClosed();
+    // A synchronous loop gives the event loop no turn in which threads could learn of a memory made later.
+    this.#memory.ensureArena();
     await this.#device.ready();
   }
 

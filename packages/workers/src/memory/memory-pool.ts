@@ -40,6 +40,11 @@ export class MemoryPool {
     return Math.floor(usable / ARRAYS_BESIDE / 1.1 / 64) * 64 - 8192;
   }
 
+  /** Makes the first memory now. Threads that start afterwards know it from the start. */
+  ensureArena(): void {
+    if (this.arenas.length === 0) this.#addArena();
+  }
+
   /** Promises room for an array of `bytes` and the arrays beside it. */
   reserve(bytes: number): Home {
     return this.#promise(Math.ceil(ARRAYS_BESIDE * (bytes * 1.05 + 512)));
