@@ -92,22 +92,28 @@ describe("threads", () => {
 
 describe("the event loop", () => {
   test("goes on during a large asynchronous step", async () => {
-    const runtime = new Runtime({ threads: 2 });
+    const runtime = new Runtime({ threads: 1 });
     await runtime.ready();
     const w = Variable.ones([8_000_000], { runtime });
     const gradient = runtime.allocate(8_000_000);
     const optimizer = new Adagrad({ useEma: true, globalClipnorm: 1, runtime });
     await optimizer.applyGradients([[gradient, w]]);
-    let turns = 0;
-    let running = true;
-    const turn = () => {
-      turns++;
-      if (running) setImmediate(turn);
-    };
-    turn();
-    await optimizer.applyGradients([[gradient, w]]);
-    running = false;
-    expect(turns).toBeGreaterThan(5); // a step of 8 M elements takes several milliseconds
+    let most = 0;
+    // The operating system may keep this thread off the processors for the length of a step, so one step proves
+    // nothing; a step that blocked the thread would show no turns in any of them.
+    for (let step = 0; step < 20; step++) {
+      let turns = 0;
+      let running = true;
+      const turn = () => {
+        turns++;
+        if (running) setImmediate(turn);
+      };
+      turn();
+      await optimizer.applyGradients([[gradient, w]]);
+      running = false;
+      most = Math.max(most, turns);
+    }
+    expect(most).toBeGreaterThan(5);
     await runtime.close();
   });
 });
