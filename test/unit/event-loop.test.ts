@@ -18,3 +18,23 @@ test("a loop of small awaited steps lets the event loop turn", async () => {
   expect(turns).toBeGreaterThan(3);
   await runtime.close();
 });
+
+test("a step begins within the call, also in a long burst of steps", async () => {
+  const runtime = new Runtime({ threads: 0 });
+  const optimizer = new Adagrad({ learningRate: 1, runtime });
+  const weights = Variable.zeros([4], { runtime });
+  const view = weights.data;
+  const gradient = [1, 1, 1, 1];
+  await optimizer.applyGradients([[gradient, weights]]);
+  // Long enough for the next step to give the event loop its turn, and without one in between.
+  const end = performance.now() + 5;
+  while (performance.now() < end) await optimizer.applyGradients([[[0, 0, 0, 0], weights]]);
+  const before = view[0]!;
+  const busyUntil = performance.now() + 5;
+  while (performance.now() < busyUntil);
+  const step = optimizer.applyGradients([[gradient, weights]]);
+  weights.dispose();
+  await step;
+  expect(view[0]).toBeLessThan(before);
+  await runtime.close();
+});

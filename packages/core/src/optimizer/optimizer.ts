@@ -126,8 +126,6 @@ export abstract class Optimizer extends OptimizerAttributes {
     const internals = internalsOf(call.runtime);
     state.pending++;
     const run = async () => {
-      const turn = internals.share.turn();
-      if (turn !== undefined) await turn;
       const step: BegunStep = beginStep(call, state, this.#hooks);
       const work = performStep(step.prepared, internals);
       step.end(await driveAsync(work, internals).catch(step.fail));

@@ -212,9 +212,12 @@ export function checkOneDtype(pairs: readonly CheckedPair[], clip: ClipPlan): vo
 /** Runs a step to its end, the event loop free in between. */
 export async function driveAsync(
   step: Generator<StepRequest, StepOutcome, StepOutcome | undefined>,
-  { device }: RuntimeInternals,
+  { device, share }: RuntimeInternals,
 ): Promise<StepOutcome> {
   let next = step.next();
+  // Only now: the step has been checked and holds its memory, as its caller may dispose of things at once.
+  const turn = share.turn();
+  if (turn !== undefined) await turn;
   while (!next.done) {
     try {
       const answer = next.value === PAUSE ? await eventLoopTurn() : await device.run(next.value);
