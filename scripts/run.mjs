@@ -34,6 +34,7 @@ function bin(name) {
 function build() {
   run(bin("asc"), ["--config", "asconfig.json", "--target", "release"], { cwd: `${root}packages/workers` });
   run(bin("tsc"), ["-b"]);
+  run(process.execPath, ["scripts/build-native.mjs"]);
 }
 
 const tasks = {

@@ -1,3 +1,4 @@
+import { loadNativeKernels } from "@shardgrad/workers";
 import { OptionError } from "../errors/index.js";
 import type { RuntimeOptions } from "./runtime.js";
 
@@ -9,6 +10,7 @@ const rules: Readonly<
 > = {
   threads: [`an integer from 0 to ${MOST_THREADS}`, (v) => isCount(v) && v <= MOST_THREADS],
   device: ['"auto" or "cpu"', (v) => v === "auto" || v === "cpu"],
+  kernels: ['"auto", "wasm" or "native"', (v) => v === "auto" || v === "wasm" || v === "native"],
   inlineThreshold: ["a number of elements, 0 or more", (v) => typeof v === "number" && v >= 0],
   maxQueue: ["an integer, 0 or more", isCount],
   arenaBytes: [`a number of bytes, at least ${2 * PAGE}`, (v) => isCount(v) && v >= 2 * PAGE],
@@ -33,5 +35,10 @@ export function checkRuntimeOptions(options: RuntimeOptions): void {
     const [expected, valid] = rules[name as keyof RuntimeOptions];
     if (value !== undefined && !valid(value))
       throw new OptionError({ argument: name, received: value, expected });
+  }
+  const native = options.kernels === "native" ? loadNativeKernels() : undefined;
+  if (typeof native === "string") {
+    const message = `kernels: "native" was asked for, but ${native}.`;
+    throw new OptionError({ argument: "kernels", received: "native", expected: '"auto" or "wasm"', message });
   }
 }

@@ -1,5 +1,12 @@
 import { availableParallelism } from "node:os";
-import { CpuDevice, type DType, dtypeInfo, MemoryPool, type TypedArray } from "@shardgrad/workers";
+import {
+  CpuDevice,
+  type DType,
+  dtypeInfo,
+  type KernelChoice,
+  MemoryPool,
+  type TypedArray,
+} from "@shardgrad/workers";
 import { ArgumentError, ClosedRuntimeError, OptionError } from "../errors/index.js";
 import { SafeEmitter } from "../events/emitter.js";
 import { type VariableInternals, variableInternals } from "../variable/internals.js";
@@ -14,6 +21,11 @@ export interface RuntimeOptions {
   readonly threads?: number;
   /** Where steps run. Only the CPU is known so far; `auto` is the default. */
   readonly device?: "auto" | "cpu";
+  /**
+   * `native` kernels use the processor's widest vectors and prefetching; `wasm` kernels run everywhere. The results
+   * have the same bits. `auto`, the default, takes native ones where the package has them for this platform.
+   */
+  readonly kernels?: KernelChoice;
   /** Steps over fewer elements than this run on the calling thread: waking threads would take longer. */
   readonly inlineThreshold?: number;
   /** Asynchronous steps that may wait behind the running one. Default 1024. */
@@ -75,7 +87,11 @@ export class Runtime extends SafeEmitter<RuntimeEvents> {
     this.threads = options.threads ?? availableParallelism();
     this.#memory = new MemoryPool(options.arenaBytes, (arena) => this.#device.attach(arena));
     this.#device = new CpuDevice(
-      { threads: this.threads, inlineThreshold: options.inlineThreshold ?? DEFAULT_INLINE_THRESHOLD },
+      {
+        threads: this.threads,
+        inlineThreshold: options.inlineThreshold ?? DEFAULT_INLINE_THRESHOLD,
+        kernels: options.kernels ?? "auto",
+      },
       this.#memory,
       { laneLost: (lane) => this.emit("workerLost", { lane, runtime: this }) },
     );
@@ -99,6 +115,11 @@ export class Runtime extends SafeEmitter<RuntimeEvents> {
   /** Steps that wait or run: the measure of back-pressure. */
   get pending(): number {
     return this.#queue.pending;
+  }
+
+  /** The instructions that large steps use: `avx512`, `avx2`, `baseline` (native kernels) or `simd128` (WebAssembly). */
+  get instructions(): string {
+    return this.#device.instructions;
   }
 
   /** Whether `close` was called. */

@@ -1,5 +1,6 @@
 import { MemoryExhaustedError } from "../errors.js";
 import { kernelModule } from "../kernels/instance.js";
+import { type KernelChoice, type NativeKernels, nativeFor } from "../kernels/native.js";
 import type { Arena, Block } from "../memory/arena.js";
 import type { MemoryPool } from "../memory/memory-pool.js";
 import type { StepOutcome, StepPlan } from "../plan/contract.js";
@@ -13,23 +14,37 @@ export interface CpuDeviceOptions {
   readonly threads: number;
   /** Steps over fewer elements run on the calling thread. */
   readonly inlineThreshold: number;
+  readonly kernels: KernelChoice;
 }
 
 /** Runs step plans on this machine's cores: small steps inline, large ones on the pool. */
 export class CpuDevice {
   readonly #inlineThreshold: number;
   readonly #memory: MemoryPool;
-  readonly #runner = new LaneRunner(kernelModule());
+  readonly #native: NativeKernels | undefined;
+  readonly #runner: LaneRunner;
   readonly #pool: WorkerPool | undefined;
 
-  constructor({ threads, inlineThreshold }: CpuDeviceOptions, memory: MemoryPool, events: PoolEvents) {
-    this.#inlineThreshold = inlineThreshold;
+  constructor(options: CpuDeviceOptions, memory: MemoryPool, events: PoolEvents) {
+    this.#inlineThreshold = options.inlineThreshold;
     this.#memory = memory;
-    this.#pool = threads > 0 ? new WorkerPool(threads, events) : undefined;
+    this.#native = nativeFor(options.kernels);
+    this.#runner = new LaneRunner(kernelModule(), this.#native);
+    const { threads } = options;
+    this.#pool = threads > 0 ? new WorkerPool(threads, this.#native !== undefined, events) : undefined;
+  }
+
+  /** The instructions that large steps run on: `simd128` is WebAssembly's. */
+  get instructions(): string {
+    return this.#native?.library.instructions ?? "simd128";
   }
 
   /** Every memory of the pool must be attached before a plan names it. */
   attach(arena: Arena): void {
+    this.#native?.library.adviseHugePages(
+      this.#native.library.addressOf(new Uint8Array(arena.memory.buffer)),
+      arena.maxByteLength,
+    );
     this.#runner.attachMemory(arena.id, arena.memory);
     this.#pool?.attachMemory(arena.id, arena.memory);
   }

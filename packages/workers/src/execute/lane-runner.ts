@@ -4,6 +4,7 @@ import {
   instantiateKernels,
   type KernelInstance,
 } from "../kernels/instance.js";
+import { LEAST_NATIVE, type NativeKernels } from "../kernels/native.js";
 import { kernels } from "../kernels/table.js";
 import type { WasmMemory, WasmModule } from "../kernels/webassembly.js";
 import { ARGUMENTS, groupAt, phaseCount, RECORD, runLength, runStart } from "../plan/program.js";
@@ -27,13 +28,22 @@ export const alone: LaneProgress = {
 export class LaneRunner {
   readonly #instances: KernelInstance[] = [];
   readonly #module: WasmModule;
+  readonly #native: NativeKernels | undefined;
+  /** Address of each memory. A shared memory never moves; the instance above keeps it alive. */
+  readonly #addresses: number[] = [];
 
-  constructor(module: WasmModule) {
+  /** @param native - stands in for the WebAssembly kernels where it has one of the same name */
+  constructor(module: WasmModule, native?: NativeKernels) {
     this.#module = module;
+    this.#native = native;
   }
 
   attachMemory(id: number, memory: WasmMemory): void {
-    this.#instances[id] ??= instantiateKernels(this.#module, memory);
+    if (this.#instances[id] !== undefined) return;
+    this.#instances[id] = instantiateKernels(this.#module, memory);
+    if (this.#native !== undefined) {
+      this.#addresses[id] = this.#native.library.addressOf(new Uint8Array(memory.buffer));
+    }
   }
 
   instance(memory: number): KernelInstance {
@@ -70,6 +80,13 @@ export class LaneRunner {
       // The record is this lane's own: nobody else reads or writes it now.
       program[clip] = scalars.a;
       program[clip + 1] = scalars.b;
+    }
+    const number = this.#native?.numbers[kernel] ?? -1;
+    const count = program[at + 5]!;
+    // A count of -1 stands for rows.
+    if (number >= 0 && (count < 0 || count >= LEAST_NATIVE)) {
+      this.#native!.library.run(number, this.#addresses[program[at + 1]!]!, program, a);
+      return;
     }
     this.#instances[program[at + 1]!]!.functions[kernel]!(
       program[a]!,

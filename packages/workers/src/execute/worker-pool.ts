@@ -49,7 +49,12 @@ export class WorkerPool {
   /** A program is being run, or about to be: its memory and the doorbell are taken. */
   #busy = false;
 
-  constructor(lanes: number, events: PoolEvents) {
+  /** @param native - whether lanes use the native kernels */
+  constructor(
+    lanes: number,
+    readonly native: boolean,
+    events: PoolEvents,
+  ) {
     this.lanes = lanes;
     this.#control = Control.create(lanes);
     this.#events = events;
@@ -140,6 +145,7 @@ export class WorkerPool {
       control: this.#control.buffer,
       program: this.#program.buffer as SharedArrayBuffer,
       module: kernelModule(),
+      native: this.native,
       generation: this.#control.generation(),
     };
     const threadId = (await piscina.run(assignment, { transferList: [port2] })) as number;

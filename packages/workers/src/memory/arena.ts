@@ -53,6 +53,11 @@ export class Arena {
     this.#free.give(KERNEL_BYTES, this.#end - KERNEL_BYTES);
   }
 
+  /** Bytes to which the memory can grow: all of them are reserved in the address space. */
+  get maxByteLength(): number {
+    return this.capacity + KERNEL_BYTES;
+  }
+
   /** Bytes of the memory as grown so far. */
   get byteLength(): number {
     return this.#end;
@@ -82,7 +87,7 @@ export class Arena {
   }
 
   #grow(size: number): boolean {
-    const limit = this.capacity + KERNEL_BYTES;
+    const limit = this.maxByteLength;
     const needed = size - this.#free.tail(this.#end);
     if (this.#end + needed > limit) return false;
     const bytes = Math.min(roundUp(Math.max(needed, GROWTH_STEP), PAGE), limit - this.#end);

@@ -1,0 +1,41 @@
+/* All kernels of one instruction set; INSTRUCTIONS names it. Compiled without contraction of multiply and add and
+ * without any relaxed arithmetic: each operation rounds by itself, which is what makes the bits those of the other
+ * kernels. The compiler vectorises the loops; IEEE division and square root are exact at every vector width. */
+#include "kernels.h"
+
+#define JOIN_(a, b) a##b
+#define JOIN(a, b) JOIN_(a, b)
+#define TEXT_(a) #a
+#define TEXT(a) TEXT_(a)
+
+#include "entries.inc"
+
+#define REAL float
+#define SQRT __builtin_sqrtf
+#define NAMED(name) JOIN(name, F32)
+#include "elementwise.inc"
+#include "norms.inc"
+#include "rows.inc"
+#undef REAL
+#undef SQRT
+#undef NAMED
+
+#define REAL double
+#define SQRT __builtin_sqrt
+#define NAMED(name) JOIN(name, F64)
+#include "elementwise.inc"
+#include "norms.inc"
+#include "rows.inc"
+#undef REAL
+#undef SQRT
+#undef NAMED
+
+static const kernel table[] = {
+    {"adagradDenseF32", adagradDenseF32}, {"adagradDenseF64", adagradDenseF64},
+    {"adagradRowsF32", adagradRowsF32},   {"adagradRowsF64", adagradRowsF64},
+    {"sumSquaresF32", sumSquaresF32},     {"sumSquaresF64", sumSquaresF64},
+    {"clipF32", clipF32},                 {"clipF64", clipF64},
+    {"emaF32", emaF32},                   {"emaF64", emaF64},
+};
+
+const kernel_set JOIN(kernels_, INSTRUCTIONS) = {TEXT(INSTRUCTIONS), table, sizeof table / sizeof *table};
