@@ -1,11 +1,29 @@
+import { existsSync } from "node:fs";
+import { createRequire } from "node:module";
 import { defineConfig } from "vitest/config";
 
 /** One project for each promise; `npx vitest run --project golden` runs one of them. */
-function project(name: string, include: string[], timeout: number) {
+function project(name: string, include: string[], timeout: number, env: Record<string, string> = {}) {
   return {
     extends: true as const,
-    test: { name, include, testTimeout: timeout, hookTimeout: timeout },
+    test: { name, include, env, testTimeout: timeout, hookTimeout: timeout },
   };
+}
+
+const library = `./packages/workers/dist/native/${process.platform}-${process.arch}.node`;
+const hasNative = existsSync(new URL(library, import.meta.url));
+if (!hasNative) console.log("The native kernels were not built (no C compiler): their tests are left out.");
+
+/** The instruction sets of the native kernels that this processor can run. */
+const instructionSets: string[] = hasNative
+  ? createRequire(import.meta.url)(library).sets.map((set: { instructions: string }) => set.instructions)
+  : [];
+
+/** The same tests for the WebAssembly and for the native kernels. */
+function bothKernels(name: string, include: string[], timeout: number) {
+  const wasm = project(name, include, timeout, { SHARDGRAD_TEST_KERNELS: "wasm" });
+  const native = project(`${name}-native`, include, timeout, { SHARDGRAD_TEST_KERNELS: "native" });
+  return hasNative ? [wasm, native] : [wasm];
 }
 
 const seconds = 1000;
@@ -17,11 +35,15 @@ export default defineConfig({
     server: { deps: { external: [/\/packages\/[^/]+\/dist\//] } },
     projects: [
       project("unit", ["test/unit/**/*.test.ts"], 20 * seconds),
-      project("golden", ["test/golden/**/*.test.ts"], 30 * seconds),
-      project("contract", ["test/contract/**/*.test.ts"], 30 * seconds),
-      project("property", ["test/property/**/*.test.ts"], 90 * seconds),
+      ...bothKernels("golden", ["test/golden/**/*.test.ts"], 30 * seconds),
+      ...bothKernels("contract", ["test/contract/**/*.test.ts"], 30 * seconds),
+      ...bothKernels("property", ["test/property/**/*.test.ts"], 90 * seconds),
       project("faults", ["test/faults/**/*.test.ts"], 60 * seconds),
-      project("kernels", ["test/kernels/**/*.test.ts"], 60 * seconds),
+      ...["wasm", ...instructionSets].map((kernels) =>
+        project(`kernels-${kernels}`, ["test/kernels/**/*.test.ts"], 60 * seconds, {
+          SHARDGRAD_TEST_KERNELS: kernels,
+        }),
+      ),
       project("examples", ["test/examples/**/*.test.ts"], 120 * seconds),
       project("types", ["test/types/**/*.test.ts"], 120 * seconds),
       project("package", ["test/package/**/*.test.ts"], 180 * seconds),

@@ -1,6 +1,6 @@
 import { Runtime } from "@shardgrad/core";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { deviceName, pooled, threadCounts } from "../support/devices.js";
+import { deviceName, hasNativeKernels, pooled, threadCounts } from "../support/devices.js";
 import { Random } from "../support/random.js";
 import { expectSameState, type State } from "../support/state.js";
 import { Twin } from "../support/twin.js";
@@ -12,7 +12,14 @@ for (const threads of threadCounts) {
 }
 
 describe("all devices", () => {
-  const runtimes = threadCounts.map((threads) => pooled(threads));
+  const kernelChoices = hasNativeKernels ? (["wasm", "native"] as const) : (["wasm"] as const);
+  const devices = kernelChoices.flatMap((kernels) =>
+    threadCounts.map((threads) => ({
+      name: `${deviceName(threads)}, ${kernels}`,
+      runtime: pooled(threads, { kernels }),
+    })),
+  );
+  const runtimes = devices.map(({ runtime }) => runtime);
   beforeAll(() => Promise.all(runtimes.map((runtime) => runtime.ready())));
   afterAll(() => Promise.all(runtimes.map((runtime) => runtime.close())));
 
@@ -42,7 +49,7 @@ describe("all devices", () => {
         states.push(twin.state());
       }
       for (const [i, state] of states.entries())
-        expectSameState(state, states[0]!, deviceName(threadCounts[i]!));
+        expectSameState(state, states[0]!, devices[i]!.name);
     },
   );
 });

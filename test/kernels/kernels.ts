@@ -1,5 +1,7 @@
 // The compiled kernels on a memory of the tests' own, and typed access to it.
 import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import type { NativeLibrary } from "../../packages/workers/dist/kernels/native.js";
 import { halfBits, halfValue } from "./reference.js";
 
 export type DType = "F32" | "F64" | "F16";
@@ -14,7 +16,31 @@ const view = new DataView(memory.buffer);
 
 export const exported = instance.exports as Record<string, unknown>;
 
+/** The native instruction set that this run is about; none for WebAssembly. */
+const wanted = process.env.SHARDGRAD_TEST_KERNELS ?? "wasm";
+const library = wanted === "wasm" ? undefined : nativeLibrary();
+const set = library?.sets.find(({ instructions }) => instructions === wanted);
+if (library !== undefined && set === undefined) throw new Error(`This processor has no ${wanted}.`);
+const address = library?.addressOf(new Uint8Array(memory.buffer)) ?? 0;
+
+function nativeLibrary(): NativeLibrary {
+  const path = `../../packages/workers/dist/native/${process.platform}-${process.arch}.node`;
+  return createRequire(import.meta.url)(path) as NativeLibrary;
+}
+
+/** Native kernels take typed arrays, which are aligned to their elements; WebAssembly's take any offset. */
+function aligned(offset: number, dtype: DType): number {
+  return library === undefined ? offset : offset * bytesOf[dtype];
+}
+
 export function call(name: string, ...args: number[]): number {
+  const number = set?.kernels.indexOf(name) ?? -1;
+  if (number >= 0) {
+    const program = new Float64Array(16);
+    program.set(args);
+    set!.run(number, address, program, 0);
+    return 0;
+  }
   return (exported[name] as (...args: number[]) => number)(...args);
 }
 
@@ -70,7 +96,7 @@ export class Floats {
   constructor(dtype: DType, values: ArrayLike<number>, offset = 0) {
     this.#dtype = dtype;
     this.count = values.length;
-    this.place = reserve(values.length * bytesOf[dtype], offset);
+    this.place = reserve(values.length * bytesOf[dtype], aligned(offset, dtype));
     for (let i = 0; i < this.count; i++) write[dtype](this.at + i * bytesOf[dtype], values[i]!);
   }
 
@@ -87,7 +113,7 @@ export class Floats {
 }
 
 export function placeIndices(indices: ArrayLike<number>, offset = 0): Place {
-  const place = reserve(indices.length * 4, offset);
+  const place = reserve(indices.length * 4, library === undefined ? offset : 0);
   for (let i = 0; i < indices.length; i++) view.setUint32(place.at + i * 4, indices[i]!, true);
   return place;
 }

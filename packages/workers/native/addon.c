@@ -7,17 +7,19 @@
 #include <sys/mman.h>
 #endif
 
-/* Chosen once, the same for all threads: a result must not depend on who computed it. */
-static const kernel_set *best(void) {
+/* The sets that this processor can run, best first. */
+static size_t supported(const kernel_set *sets[3]) {
+  size_t count = 0;
 #if defined(__x86_64__)
   __builtin_cpu_init();
   if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
       __builtin_cpu_supports("avx512bw")) {
-    return &kernels_avx512;
+    sets[count++] = &kernels_avx512;
   }
-  if (__builtin_cpu_supports("avx2")) return &kernels_avx2;
+  if (__builtin_cpu_supports("avx2")) sets[count++] = &kernels_avx2;
 #endif
-  return &kernels_baseline;
+  sets[count++] = &kernels_baseline;
+  return count;
 }
 
 static napi_value fail(napi_env env, const char *message) {
@@ -89,25 +91,36 @@ static napi_value adviseHugePages(napi_env env, napi_callback_info info) {
   return result;
 }
 
-static void method(napi_env env, napi_value exports, const char *name, napi_callback callback, const kernel_set *set) {
+static void method(napi_env env, napi_value object, const char *name, napi_callback callback, const kernel_set *set) {
   napi_value function;
   napi_create_function(env, name, NAPI_AUTO_LENGTH, callback, (void *)set, &function);
-  napi_set_named_property(env, exports, name, function);
+  napi_set_named_property(env, object, name, function);
 }
 
-NAPI_MODULE_INIT() {
-  const kernel_set *set = best();
-  napi_value instructions, names, name;
+/* { instructions, kernels: names by their number, run } */
+static napi_value describe(napi_env env, const kernel_set *set) {
+  napi_value object, instructions, names, name;
+  napi_create_object(env, &object);
   napi_create_string_utf8(env, set->instructions, NAPI_AUTO_LENGTH, &instructions);
-  napi_set_named_property(env, exports, "instructions", instructions);
+  napi_set_named_property(env, object, "instructions", instructions);
   napi_create_array_with_length(env, set->count, &names);
   for (size_t i = 0; i < set->count; i++) {
     napi_create_string_utf8(env, set->kernels[i].name, NAPI_AUTO_LENGTH, &name);
     napi_set_element(env, names, (uint32_t)i, name);
   }
-  napi_set_named_property(env, exports, "kernels", names);
-  method(env, exports, "addressOf", addressOf, set);
-  method(env, exports, "run", run, set);
-  method(env, exports, "adviseHugePages", adviseHugePages, set);
+  napi_set_named_property(env, object, "kernels", names);
+  method(env, object, "run", run, set);
+  return object;
+}
+
+NAPI_MODULE_INIT() {
+  const kernel_set *sets[3];
+  const size_t count = supported(sets);
+  napi_value list;
+  napi_create_array_with_length(env, count, &list);
+  for (size_t i = 0; i < count; i++) napi_set_element(env, list, (uint32_t)i, describe(env, sets[i]));
+  napi_set_named_property(env, exports, "sets", list);
+  method(env, exports, "addressOf", addressOf, NULL);
+  method(env, exports, "adviseHugePages", adviseHugePages, NULL);
   return exports;
 }

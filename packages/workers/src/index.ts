@@ -3,7 +3,7 @@ export { MemoryExhaustedError, nameClass, ShardgradError } from "./errors.js";
 export { CpuDevice, type CpuDeviceOptions } from "./execute/cpu-device.js";
 export { LaneLostError } from "./execute/lane-lost-error.js";
 export { doubleFromHalf, halfFromDouble } from "./kernels/instance.js";
-export { type KernelChoice, loadNativeKernels } from "./kernels/native.js";
+export { type KernelChoice, loadNativeLibrary } from "./kernels/native.js";
 export { NORM_BLOCK } from "./kernels/table.js";
 export type { Arena, Block } from "./memory/arena.js";
 export { type Home, MemoryPool } from "./memory/memory-pool.js";

@@ -1,4 +1,4 @@
-import { loadNativeKernels } from "@shardgrad/workers";
+import { loadNativeLibrary } from "@shardgrad/workers";
 import { OptionError } from "../errors/index.js";
 import type { RuntimeOptions } from "./runtime.js";
 
@@ -36,7 +36,7 @@ export function checkRuntimeOptions(options: RuntimeOptions): void {
     if (value !== undefined && !valid(value))
       throw new OptionError({ argument: name, received: value, expected });
   }
-  const native = options.kernels === "native" ? loadNativeKernels() : undefined;
+  const native = options.kernels === "native" ? loadNativeLibrary() : undefined;
   if (typeof native === "string") {
     const message = `kernels: "native" was asked for, but ${native}.`;
     throw new OptionError({ argument: "kernels", received: "native", expected: '"auto" or "wasm"', message });

@@ -22,8 +22,9 @@ export interface RuntimeOptions {
   /** Where steps run. Only the CPU is known so far; `auto` is the default. */
   readonly device?: "auto" | "cpu";
   /**
-   * `native` kernels use the processor's widest vectors and prefetching; `wasm` kernels run everywhere. The results
-   * have the same bits. `auto`, the default, takes native ones where the package has them for this platform.
+   * `wasm` kernels run everywhere; `native` ones use the processor's widest vectors and prefetching. The results have
+   * the same bits. `auto`, the default, takes native ones where the package has them for this platform, except for
+   * the smallest variables.
    */
   readonly kernels?: KernelChoice;
   /** Steps over fewer elements than this run on the calling thread: waking threads would take longer. */

@@ -31,12 +31,12 @@ export class CpuDevice {
     this.#native = nativeFor(options.kernels);
     this.#runner = new LaneRunner(kernelModule(), this.#native);
     const { threads } = options;
-    this.#pool = threads > 0 ? new WorkerPool(threads, this.#native !== undefined, events) : undefined;
+    this.#pool = threads > 0 ? new WorkerPool(threads, options.kernels, events) : undefined;
   }
 
   /** The instructions that large steps run on: `simd128` is WebAssembly's. */
   get instructions(): string {
-    return this.#native?.library.instructions ?? "simd128";
+    return this.#native?.set.instructions ?? "simd128";
   }
 
   /** Every memory of the pool must be attached before a plan names it. */

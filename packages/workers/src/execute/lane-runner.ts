@@ -4,7 +4,7 @@ import {
   instantiateKernels,
   type KernelInstance,
 } from "../kernels/instance.js";
-import { LEAST_NATIVE, type NativeKernels } from "../kernels/native.js";
+import type { NativeKernels } from "../kernels/native.js";
 import { kernels } from "../kernels/table.js";
 import type { WasmMemory, WasmModule } from "../kernels/webassembly.js";
 import { ARGUMENTS, groupAt, phaseCount, RECORD, runLength, runStart } from "../plan/program.js";
@@ -84,8 +84,8 @@ export class LaneRunner {
     const number = this.#native?.numbers[kernel] ?? -1;
     const count = program[at + 5]!;
     // A count of -1 stands for rows.
-    if (number >= 0 && (count < 0 || count >= LEAST_NATIVE)) {
-      this.#native!.library.run(number, this.#addresses[program[at + 1]!]!, program, a);
+    if (number >= 0 && (count < 0 || count >= this.#native!.least)) {
+      this.#native!.set.run(number, this.#addresses[program[at + 1]!]!, program, a);
       return;
     }
     this.#instances[program[at + 1]!]!.functions[kernel]!(

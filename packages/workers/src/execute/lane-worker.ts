@@ -1,6 +1,6 @@
 import { type MessagePort, threadId } from "node:worker_threads";
 import { expose } from "comlink";
-import { nativeFor } from "../kernels/native.js";
+import { type KernelChoice, nativeFor } from "../kernels/native.js";
 import type { WasmMemory, WasmModule } from "../kernels/webassembly.js";
 import { Control, GENERATION } from "./control.js";
 import { type LaneProgress, LaneRunner } from "./lane-runner.js";
@@ -13,8 +13,7 @@ export interface LaneAssignment {
   readonly control: SharedArrayBuffer;
   readonly program: SharedArrayBuffer;
   readonly module: WasmModule;
-  /** Whether the calling thread uses native kernels: all threads use the same. */
-  readonly native: boolean;
+  readonly kernels: KernelChoice;
   /** The last generation before this lane took part. */
   readonly generation: number;
 }
@@ -35,7 +34,7 @@ const HOT_MILLISECONDS = 2;
 export default function becomeLane(assignment: LaneAssignment): number {
   const { lane, lanes, port, module } = assignment;
   const control = new Control(assignment.control);
-  const runner = new LaneRunner(module, nativeFor(assignment.native ? "native" : "wasm"));
+  const runner = new LaneRunner(module, nativeFor(assignment.kernels));
   let program = new Float64Array(assignment.program);
   expose(
     {

@@ -2,6 +2,7 @@ import { MessageChannel, type MessagePort, type Worker } from "node:worker_threa
 import { type Remote, wrap } from "comlink";
 import { Piscina } from "piscina";
 import { kernelModule } from "../kernels/instance.js";
+import type { KernelChoice } from "../kernels/native.js";
 import type { WasmMemory } from "../kernels/webassembly.js";
 import type { ProgramWriter } from "../plan/program.js";
 import { Control, DONE_COUNT } from "./control.js";
@@ -34,6 +35,7 @@ export class WorkerPool {
   readonly #control: Control;
   readonly #memories = new Map<number, WasmMemory>();
   readonly #events: PoolEvents;
+  readonly #kernels: KernelChoice;
   #piscina: Piscina | undefined;
   #members: (Lane | undefined)[] = [];
   #program = new Float64Array(new SharedArrayBuffer(8 * FIRST_PROGRAM_NUMBERS));
@@ -49,13 +51,9 @@ export class WorkerPool {
   /** A program is being run, or about to be: its memory and the doorbell are taken. */
   #busy = false;
 
-  /** @param native - whether lanes use the native kernels */
-  constructor(
-    lanes: number,
-    readonly native: boolean,
-    events: PoolEvents,
-  ) {
+  constructor(lanes: number, kernels: KernelChoice, events: PoolEvents) {
     this.lanes = lanes;
+    this.#kernels = kernels;
     this.#control = Control.create(lanes);
     this.#events = events;
   }
@@ -145,7 +143,7 @@ export class WorkerPool {
       control: this.#control.buffer,
       program: this.#program.buffer as SharedArrayBuffer,
       module: kernelModule(),
-      native: this.native,
+      kernels: this.#kernels,
       generation: this.#control.generation(),
     };
     const threadId = (await piscina.run(assignment, { transferList: [port2] })) as number;
