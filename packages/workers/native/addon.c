@@ -5,6 +5,8 @@
 
 #if defined(__linux__)
 #include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 #endif
 
 /* The sets that this processor can run, best first. */
@@ -91,6 +93,32 @@ static napi_value adviseHugePages(napi_env env, napi_callback_info info) {
   return result;
 }
 
+/* giveWay(): boolean. The calling thread asks the scheduler for long slices, its share of the processor staying the
+ * same. On Linux 6.12 and later a thread that wakes up with a shorter slice then takes over at once, where otherwise it
+ * waits some milliseconds for its turn: the event loop's thread, when all processors are computing. */
+static napi_value giveWay(napi_env env, napi_callback_info info) {
+  napi_value result;
+  int done = 0;
+  (void)info;
+#if defined(SYS_sched_setattr)
+  /* struct sched_attr of the kernel; older C libraries do not declare it. */
+  struct {
+    uint32_t size, policy;
+    uint64_t flags;
+    int32_t nice;
+    uint32_t priority;
+    uint64_t runtime, deadline, period;
+  } attributes;
+  const uint64_t longest = 100000000; /* nanoseconds: the most that the kernel takes */
+  if (syscall(SYS_sched_getattr, 0, &attributes, sizeof attributes, 0) == 0 && attributes.policy == 0) {
+    attributes.runtime = longest;
+    done = syscall(SYS_sched_setattr, 0, &attributes, 0) == 0;
+  }
+#endif
+  napi_get_boolean(env, done != 0, &result);
+  return result;
+}
+
 static void method(napi_env env, napi_value object, const char *name, napi_callback callback, const kernel_set *set) {
   napi_value function;
   napi_create_function(env, name, NAPI_AUTO_LENGTH, callback, (void *)set, &function);
@@ -122,5 +150,6 @@ NAPI_MODULE_INIT() {
   napi_set_named_property(env, exports, "sets", list);
   method(env, exports, "addressOf", addressOf, NULL);
   method(env, exports, "adviseHugePages", adviseHugePages, NULL);
+  method(env, exports, "giveWay", giveWay, NULL);
   return exports;
 }

@@ -34,7 +34,10 @@ const HOT_MILLISECONDS = 2;
 export default function becomeLane(assignment: LaneAssignment): number {
   const { lane, lanes, port, module } = assignment;
   const control = new Control(assignment.control);
-  const runner = new LaneRunner(module, nativeFor(assignment.kernels));
+  const native = nativeFor(assignment.kernels);
+  // Lanes compute for milliseconds on every processor; the event loop must not have to wait for one of them.
+  native?.library.giveWay();
+  const runner = new LaneRunner(module, native);
   let program = new Float64Array(assignment.program);
   expose(
     {

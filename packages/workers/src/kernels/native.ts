@@ -21,6 +21,8 @@ export interface NativeLibrary {
   readonly sets: readonly [NativeSet, ...NativeSet[]];
   addressOf(view: Uint8Array): number;
   adviseHugePages(address: number, bytes: number): boolean;
+  /** Lets other threads interrupt the calling one at once; false where the system cannot. */
+  giveWay(): boolean;
 }
 
 export interface NativeKernels {
