@@ -10,23 +10,35 @@
 
 #include "entries.inc"
 
+#if defined(__AVX512F__)
+#define VECTOR_BYTES 64
+#elif defined(__AVX2__)
+#define VECTOR_BYTES 32
+#else
+#define VECTOR_BYTES 16
+#endif
+
 #define REAL float
+#define BITS int32_t
 #define SQRT __builtin_sqrtf
 #define NAMED(name) JOIN(name, F32)
 #include "elementwise.inc"
 #include "norms.inc"
 #include "rows.inc"
 #undef REAL
+#undef BITS
 #undef SQRT
 #undef NAMED
 
 #define REAL double
+#define BITS int64_t
 #define SQRT __builtin_sqrt
 #define NAMED(name) JOIN(name, F64)
 #include "elementwise.inc"
 #include "norms.inc"
 #include "rows.inc"
 #undef REAL
+#undef BITS
 #undef SQRT
 #undef NAMED
 
