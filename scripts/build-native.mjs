@@ -23,8 +23,16 @@ const sets = {
 // No relaxed arithmetic: -fno-math-errno and -fno-trapping-math only say that nobody looks at errno or at the
 // processor's exception flags; -ffp-contract=off keeps multiply and add apart.
 const flags = [
-  "-std=gnu11", "-O3", "-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra", "-Werror=implicit-function-declaration",
-  "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math",
+  "-std=gnu11",
+  "-O3",
+  "-fPIC",
+  "-fvisibility=hidden",
+  "-Wall",
+  "-Wextra",
+  "-Werror=implicit-function-declaration",
+  "-ffp-contract=off",
+  "-fno-math-errno",
+  "-fno-trapping-math",
 ];
 
 function upToDate() {
@@ -50,7 +58,8 @@ function compile(compiler, args) {
 }
 
 function build() {
-  if (process.platform === "win32" || sets === undefined) return `not for ${process.platform}-${process.arch}`;
+  if (process.platform === "win32" || sets === undefined)
+    return `not for ${process.platform}-${process.arch}`;
   const include = headers();
   if (include === undefined) return "node-api-headers is not installed";
   const compiler = process.env.CC ?? "cc";
@@ -67,7 +76,10 @@ function build() {
       if (failed) return failed;
     }
     const link = process.platform === "darwin" ? ["-bundle", "-undefined", "dynamic_lookup"] : ["-shared"];
-    return object("addon", "addon.c", `-I${include}`) ?? compile(compiler, [...link, "-s", ...objects, "-o", output]);
+    return (
+      object("addon", "addon.c", `-I${include}`) ??
+      compile(compiler, [...link, "-s", ...objects, "-o", output])
+    );
   } finally {
     for (const path of objects) rmSync(path, { force: true });
   }

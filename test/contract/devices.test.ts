@@ -48,8 +48,7 @@ describe("all devices", () => {
         }
         states.push(twin.state());
       }
-      for (const [i, state] of states.entries())
-        expectSameState(state, states[0]!, devices[i]!.name);
+      for (const [i, state] of states.entries()) expectSameState(state, states[0]!, devices[i]!.name);
     },
   );
 });

@@ -136,6 +136,7 @@ describe("options of Runtime", () => {
     ["threads", 1.5],
     ["threads", Number.NaN],
     ["threads", "2"],
+    ["kernels", "simd"],
     ["inlineThreshold", -1],
     ["inlineThreshold", Number.NaN],
     ["maxQueue", -1],

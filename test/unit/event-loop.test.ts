@@ -38,3 +38,28 @@ test("a step begins within the call, also in a long burst of steps", async () =>
   expect(view[0]).toBeLessThan(before);
   await runtime.close();
 });
+
+test("the slots of a large table are filled in parts, and are whole when `build` is told", async () => {
+  const runtime = new Runtime({ threads: 0 });
+  const table = Variable.uniform([3000, 1000], { seed: 1, runtime });
+  const optimizer = new Adagrad({ useEma: true, initialAccumulatorValue: 0.5, runtime });
+  let turns = 0;
+  let atBuild: unknown;
+  const count = () => {
+    turns++;
+    if (atBuild === undefined) setImmediate(count);
+  };
+  setImmediate(count);
+  optimizer.on("build", () => {
+    const [accumulator, average] = [optimizer.accumulators[0]!.data, optimizer.averages[0]!.data];
+    atBuild = {
+      accumulator: accumulator.every((value) => value === 0.5),
+      average: average.every((value, i) => value === table.data[i]),
+    };
+  });
+  await optimizer.applyGradients([[{ indices: [7], values: new Float32Array(1000) }, table]]);
+  expect(atBuild).toEqual({ accumulator: true, average: true });
+  // 3 M elements of each in parts of 262,144.
+  expect(turns).toBeGreaterThan(20);
+  await runtime.close();
+});

@@ -2,6 +2,7 @@ import { availableParallelism } from "node:os";
 import { Adagrad, ClosedRuntimeError, Runtime, Variable } from "@shardgrad/core";
 import { describe, expect, test } from "vitest";
 import { runInChild } from "../support/child.js";
+import { hasNativeKernels } from "../support/devices.js";
 
 describe("options", () => {
   test("defaults", async () => {
@@ -13,6 +14,36 @@ describe("options", () => {
 
   test("device auto and cpu", async () => {
     for (const device of ["auto", "cpu"] as const) await new Runtime({ device, threads: 0 }).close();
+  });
+});
+
+describe("kernels", () => {
+  test("wasm is to be had everywhere", async () => {
+    const runtime = new Runtime({ threads: 0, kernels: "wasm" });
+    expect(runtime.instructions).toBe("simd128");
+    await runtime.close();
+  });
+
+  test.runIf(hasNativeKernels)("auto takes native ones where the package has them", async () => {
+    for (const kernels of ["auto", "native"] as const) {
+      const runtime = new Runtime({ threads: 0, kernels });
+      expect(["avx512", "avx2", "baseline"]).toContain(runtime.instructions);
+      await runtime.close();
+    }
+  });
+
+  test("without a library for the machine auto works, and native is refused with the reason", async () => {
+    const code = `
+      Object.defineProperty(process, "arch", { value: "riscv64" });
+      const { Adagrad, Runtime, Variable } = await import("@shardgrad/core");
+      const runtime = new Runtime({ threads: 0 });
+      const weights = Variable.zeros([4000], { runtime });
+      new Adagrad({ runtime }).applyGradientsSync([[new Float32Array(4000).fill(1), weights]]);
+      let message = "none";
+      try { new Runtime({ kernels: "native" }); } catch (error) { message = error.code + " " + error.message; }
+      console.log(runtime.instructions, weights.data[3999] < 0, message);`;
+    const { output } = await runInChild(code);
+    expect(output).toMatch(/^simd128 true ERR_SHARDGRAD_OPTION .*native.*riscv64/);
   });
 });
 

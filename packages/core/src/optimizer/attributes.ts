@@ -142,7 +142,10 @@ export abstract class OptimizerAttributes extends SafeEmitter<OptimizerEvents> {
     return this[optimizerState].slots.addBeside(modelVariable, variableName, options, runtime);
   }
 
-  /** One slot for each variable; if one of them cannot be made, the whole build is taken back. */
+  /**
+   * One slot for each variable; if one of them cannot be made, the whole build is taken back. In a step, large slots
+   * get their values after `build` has returned and before anything reads them, so that the event loop is not held up.
+   */
   protected makeSlots(
     variables: readonly Variable[],
     slotName: string,
@@ -152,12 +155,15 @@ export abstract class OptimizerAttributes extends SafeEmitter<OptimizerEvents> {
     // Averages are made first: with slots of a subclass they belong to the same build.
     const made = state.slots.all.length - state.averages.length;
     try {
+      state.slots.mayFillLater = true;
       return variables.map((variable) =>
         this.addVariableFromReference(variable, slotName, { initialValue: initialValue(variable) }),
       );
     } catch (error) {
       state.undoBuild(made);
       throw error;
+    } finally {
+      state.slots.mayFillLater = false;
     }
   }
 }

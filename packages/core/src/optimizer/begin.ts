@@ -4,6 +4,7 @@ import type { SafeEmitter } from "../events/emitter.js";
 import type { GradientPair } from "../gradients/gradient.js";
 import { checkPairs, checkVariables, pairList, warnOfMissing } from "../gradients/pairs.js";
 import type { Runtime } from "../runtime/runtime.js";
+import type { PendingFill } from "../variable/initializers.js";
 import type { Variable } from "../variable/variable.js";
 import type { OptimizerEvents } from "./events.js";
 import type { OptimizerState } from "./state.js";
@@ -24,6 +25,8 @@ export interface StepHooks {
   aggregate(pairs: readonly GradientPair[]): readonly GradientPair[];
   applied(): void;
   build(variables: readonly Variable[]): void;
+  /** Tells the listeners that the slots are there. */
+  built(variables: readonly Variable[]): void;
   kernelsOf(variable: Variable): KernelUpdate | null;
   updateStep(gradient: StepGradient, variable: Variable): void;
 }
@@ -49,7 +52,7 @@ export function beginStep(call: StepCall, state: OptimizerState, hooks: StepHook
   const learningRate = state.nextRate(call.rate);
   if (state.built) state.checkKnown(variables);
   warnOfMissing(list);
-  const undoBuild = state.built ? () => {} : buildForStep(variables, state, hooks);
+  const { pending, undo } = state.built ? nothingBuilt : buildForStep(variables, state, hooks);
   const average = state.nextAverage();
   const prepared: PreparedStep = {
     pairs,
@@ -57,6 +60,8 @@ export function beginStep(call: StepCall, state: OptimizerState, hooks: StepHook
     clip: state.clip,
     average,
     slots: [...state.slots.all],
+    pending,
+    filled: pending === undefined ? () => {} : () => hooks.built(variables),
     averageOf: (variable) => state.averageOf(variable),
     kernelsOf: hooks.kernelsOf,
     updateStep: (gradient, variable) => {
@@ -77,21 +82,31 @@ export function beginStep(call: StepCall, state: OptimizerState, hooks: StepHook
     announce(prepared, variables, outcome, performance.now() - startedAt, state, hooks.events);
   };
   const fail = (error: unknown): never => {
-    if (!(error instanceof WorkerLostError || error instanceof UpdateStepError)) undoBuild();
+    if (!(error instanceof WorkerLostError || error instanceof UpdateStepError)) undo();
     throw error;
   };
   return { prepared, end, fail };
 }
 
+interface StepBuild {
+  /** What the new slots are still to be filled with; undefined when none were made. */
+  readonly pending: readonly PendingFill[] | undefined;
+  undo(): void;
+}
+
+const nothingBuilt: StepBuild = { pending: undefined, undo() {} };
+
 /**
  * Builds the optimizer and returns how to undo it. Slots that a step makes carry the optimizer's name; they are
  * given back when building, or the rest of the first step, fails.
  */
-function buildForStep(variables: readonly Variable[], state: OptimizerState, hooks: StepHooks): () => void {
+function buildForStep(variables: readonly Variable[], state: OptimizerState, hooks: StepHooks): StepBuild {
   const { slots } = state;
   const made = slots.all.length;
   const undo = () => state.undoBuild(made);
+  const pending: PendingFill[] = [];
   slots.prefix = `${state.prefix}/`;
+  slots.pending = pending;
   try {
     hooks.build(variables);
     state.checkKnown(variables);
@@ -100,8 +115,9 @@ function buildForStep(variables: readonly Variable[], state: OptimizerState, hoo
     throw error;
   } finally {
     slots.prefix = "";
+    slots.pending = undefined;
   }
-  return undo;
+  return { pending, undo };
 }
 
 function announce(

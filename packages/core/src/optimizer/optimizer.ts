@@ -76,7 +76,8 @@ export abstract class Optimizer extends OptimizerAttributes {
       state.index.set(variable, i);
     });
     state.built = true;
-    if (this.wants("build")) this.emit("build", { variables: [...variables] });
+    // A step tells it itself, when the slots have their values.
+    if (state.slots.pending === undefined) this.#hooks.built(variables);
   }
 
   /**
@@ -280,6 +281,9 @@ export abstract class Optimizer extends OptimizerAttributes {
     aggregate: (pairs) => this.aggregateGradients(pairs),
     applied: () => this.#aggregator?.stepApplied?.(),
     build: (variables) => this.build(variables),
+    built: (variables) => {
+      if (this.wants("build")) this.emit("build", { variables: [...variables] });
+    },
     kernelsOf: (variable) => this.kernelUpdate(variable),
     updateStep: (gradient, variable) => this.updateStep(gradient, variable),
   };

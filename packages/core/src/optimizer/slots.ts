@@ -1,7 +1,7 @@
 import { checkVariable } from "../gradients/pairs.js";
 import { runtimeInternals } from "../runtime/internals.js";
 import type { Runtime } from "../runtime/runtime.js";
-import { filling, type Initializer } from "../variable/initializers.js";
+import { filling, type Initializer, type PendingFill } from "../variable/initializers.js";
 import { variableInternals } from "../variable/internals.js";
 import type { NestedArray } from "../variable/values.js";
 import { Variable, type VariableOptions, variableBeside } from "../variable/variable.js";
@@ -19,6 +19,10 @@ export class Slots {
   readonly all: Variable[] = [];
   /** Put in front of names while a step builds the optimizer. */
   prefix = "";
+  /** While a step builds the optimizer: where large slots leave what is to fill them. */
+  pending: PendingFill[] | undefined;
+  /** Whether the slots being made may be among them: nobody looks at these before the step does. */
+  mayFillLater = false;
 
   add(initialValue: NestedArray | Variable["data"] | Initializer, options: VariableOptions): Variable {
     return this.#keep(
@@ -43,9 +47,9 @@ export class Slots {
     };
     const sameShape = isInitializer && (shape === undefined || shape.join() === model.shape.join());
     if (!sameShape) return this.add(initialValue, options);
-    return this.#keep(
-      variableBeside(model, initialValue, { ...options, name: this.#named(options.name), trainable: false }),
-    );
+    const named = { ...options, name: this.#named(options.name), trainable: false };
+    const later = this.mayFillLater && model.size > FILL_CHUNK ? this.pending : undefined;
+    return this.#keep(variableBeside(model, initialValue, named, later));
   }
 
   /** Gives back the slots made after the first `count`. */
@@ -67,9 +71,22 @@ export class Slots {
 export function copyOf(variable: Variable): Initializer {
   const { segments } = variable[variableInternals].storage;
   return filling(() => (view, start) => {
-    const source = segments.find((segment) => segment.start === start);
-    if (source !== undefined) view.set(source.view);
+    const source = segments.findLast((segment) => segment.start <= start)!;
+    view.set(source.view.subarray(start - source.start, start - source.start + view.length));
   });
+}
+
+/** Elements that are filled between two looks at the event loop: some tenths of a millisecond, first touch included. */
+const FILL_CHUNK = 262_144;
+
+/** Fills what is pending, a part each time that the next value is asked for. */
+export function* fillInParts(pending: readonly PendingFill[]): Generator<void, void, unknown> {
+  for (const { view, start, fill } of pending) {
+    for (let at = 0; at < view.length; at += FILL_CHUNK) {
+      fill(view.subarray(at, at + FILL_CHUNK), start + at);
+      yield;
+    }
+  }
 }
 
 /** Copies the values of one variable into another of the same storage layout. */

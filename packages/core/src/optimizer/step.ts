@@ -13,9 +13,11 @@ import {
 import { ArgumentError, StateError, UpdateStepError, WorkerLostError } from "../errors/index.js";
 import type { CheckedPair } from "../gradients/pairs.js";
 import type { RuntimeInternals } from "../runtime/internals.js";
+import type { PendingFill } from "../variable/initializers.js";
 import { variableInternals } from "../variable/internals.js";
 import type { Variable } from "../variable/variable.js";
 import { variableDamage } from "./damage.js";
+import { fillInParts } from "./slots.js";
 import { onlySegment, PAUSE, type Pause, Staging } from "./staging.js";
 
 /** What a step does to one variable, in kernels. */
@@ -40,6 +42,10 @@ export interface PreparedStep {
   readonly average: AveragePlan | null;
   /** All slots of the optimizer; none is freed while the step runs. */
   readonly slots: readonly Variable[];
+  /** What new slots are to be filled with before anything reads them; undefined when the step made none. */
+  readonly pending?: readonly PendingFill[] | undefined;
+  /** Called when they are filled. */
+  readonly filled?: () => void;
   readonly averageOf: (variable: Variable) => Variable | undefined;
   /** The kernels of a variable's update, or null where the optimizer updates in JavaScript. */
   readonly kernelsOf: (variable: Variable) => KernelUpdate | null;
@@ -63,6 +69,8 @@ export function* performStep(
   const held = [...variables, ...step.slots].map((variable) => variable[variableInternals].storage);
   for (const storage of held) storage.hold();
   try {
+    for (const _ of fillInParts(step.pending ?? [])) yield PAUSE;
+    step.filled?.();
     const kernels = variables.map(step.kernelsOf);
     return kernels.every((update) => update !== null)
       ? yield* kernelStep(step, kernels as KernelUpdate[], staging)

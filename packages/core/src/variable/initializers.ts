@@ -27,8 +27,15 @@ export interface NormalOptions {
   readonly seed?: number | undefined;
 }
 
-/** Writes the elements from flat offset `start` on into a view. Called for each segment in order. */
+/** Writes the elements from flat offset `start` on into a view. Called for the parts of a variable in order. */
 export type Fill = (view: TypedArray, start: number) => void;
+
+/** A segment that is still to be filled. */
+export interface PendingFill {
+  readonly view: TypedArray;
+  readonly start: number;
+  readonly fill: Fill;
+}
 
 /** An initializer of this package that writes in place, so that a large table needs no second copy. */
 interface FillingInitializer {

@@ -15,6 +15,7 @@ import {
   initialValues,
   type NormalOptions,
   normal,
+  type PendingFill,
   type UniformOptions,
   uniform,
 } from "./initializers.js";
@@ -110,13 +111,17 @@ export class Variable {
     if (runtime.closed) throw new ClosedRuntimeError();
     const reference = besideOf(options);
     const rowSize = rowSizeOf(shape);
+    const later = laterOf(options);
     this.#storage =
       reference === undefined
         ? Storage.create(internals.memory, dtype, this.size, rowSize)
         : Storage.beside(internals.memory, reference[variableInternals].storage, dtype);
     this.#internals = { storage: this.#storage, runtime, rowSize, pin: created++ };
     try {
-      for (const segment of this.#storage.segments) fill(segment.view, segment.start);
+      for (const { view, start } of this.#storage.segments) {
+        if (later === undefined) fill(view, start);
+        else later.push({ view, start, fill });
+      }
     } catch (error) {
       this.#storage.release();
       throw error;
@@ -233,14 +238,27 @@ export class Variable {
 
 /** Options of slots that share the memories of a model variable; not part of the public options. */
 const beside: unique symbol = Symbol("beside");
+const fillLater: unique symbol = Symbol("fillLater");
 
-/** A variable whose elements lie in the same memories as those of a reference of the same size. */
+/**
+ * A variable whose elements lie in the same memories as those of a reference of the same size.
+ * @param later - takes what would fill it, instead of filling it at once
+ */
 export function variableBeside(
   reference: Variable,
   initialValue: NestedArray | TypedArray | Initializer,
   options: VariableOptions,
+  later?: PendingFill[],
 ): Variable {
-  return new Variable(initialValue, { ...options, [beside]: reference } as VariableOptions);
+  return new Variable(initialValue, {
+    ...options,
+    [beside]: reference,
+    [fillLater]: later,
+  } as VariableOptions);
+}
+
+function laterOf(options: VariableOptions): PendingFill[] | undefined {
+  return (options as { [fillLater]?: PendingFill[] })[fillLater];
 }
 
 function besideOf(options: VariableOptions): Variable | undefined {

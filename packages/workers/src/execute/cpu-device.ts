@@ -15,6 +15,11 @@ export interface CpuDeviceOptions {
   /** Steps over fewer elements run on the calling thread. */
   readonly inlineThreshold: number | undefined;
   readonly kernels: KernelChoice;
+  /**
+   * Milliseconds without progress after which a synchronous step gives a lane up, as its thread cannot report its end
+   * while the calling thread is blocked. Default one minute.
+   */
+  readonly patience?: number;
 }
 
 /**
@@ -37,8 +42,8 @@ export class CpuDevice {
     this.#inlineThreshold =
       options.inlineThreshold ?? INLINE_THRESHOLD[this.#native === undefined ? "wasm" : "native"];
     this.#runner = new LaneRunner(kernelModule(), this.#native);
-    const { threads } = options;
-    this.#pool = threads > 0 ? new WorkerPool(threads, options.kernels, events) : undefined;
+    const { threads, kernels, patience = 60_000 } = options;
+    this.#pool = threads > 0 ? new WorkerPool(threads, kernels, patience, events) : undefined;
   }
 
   /** The instructions that large steps run on: `simd128` is WebAssembly's. */

@@ -12,8 +12,6 @@ import type { LaneProgress, LaneRunner } from "./lane-runner.js";
 import type { LaneAssignment, LaneControl } from "./lane-worker.js";
 
 const FIRST_PROGRAM_NUMBERS = 32_768;
-/** A synchronous step gives a silent lane up after this long: its thread cannot report while we block. */
-const SYNC_PATIENCE_MILLISECONDS = 60_000;
 
 interface Lane {
   readonly worker: Worker;
@@ -36,6 +34,7 @@ export class WorkerPool {
   readonly #memories = new Map<number, WasmMemory>();
   readonly #events: PoolEvents;
   readonly #kernels: KernelChoice;
+  readonly #patience: number;
   #piscina: Piscina | undefined;
   #members: (Lane | undefined)[] = [];
   #program = new Float64Array(new SharedArrayBuffer(8 * FIRST_PROGRAM_NUMBERS));
@@ -51,8 +50,10 @@ export class WorkerPool {
   /** A program is being run, or about to be: its memory and the doorbell are taken. */
   #busy = false;
 
-  constructor(lanes: number, kernels: KernelChoice, events: PoolEvents) {
+  /** @param patience - milliseconds after which a synchronous step gives a silent lane up */
+  constructor(lanes: number, kernels: KernelChoice, patience: number, events: PoolEvents) {
     this.lanes = lanes;
+    this.#patience = patience;
     this.#kernels = kernels;
     this.#control = Control.create(lanes);
     this.#events = events;
@@ -246,7 +247,7 @@ export class WorkerPool {
       const now = this.#progress().reduce((sum, lane) => sum + lane.completed, 0);
       if (now !== before) idleSince = performance.now();
       before = now;
-      if (performance.now() - idleSince > SYNC_PATIENCE_MILLISECONDS) {
+      if (performance.now() - idleSince > this.#patience) {
         this.#control.giveUp();
         throw new LaneLostError(this.#endSilent(generation), damageOf(program, this.#progress()));
       }

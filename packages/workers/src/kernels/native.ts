@@ -51,7 +51,8 @@ function load(): NativeLibrary | string {
     return createRequire(import.meta.url)(path) as NativeLibrary;
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException;
-    if (code === "MODULE_NOT_FOUND") return `there are no native kernels for ${process.platform}-${process.arch}`;
+    if (code === "MODULE_NOT_FOUND")
+      return `there are no native kernels for ${process.platform}-${process.arch}`;
     return `the native kernels could not be loaded: ${message}`;
   }
 }

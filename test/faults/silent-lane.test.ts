@@ -1,0 +1,58 @@
+import { CpuDevice, LaneLostError, MemoryPool, type StepPlan } from "@shardgrad/workers";
+import { expect, test } from "vitest";
+
+/** A dense step over ones, by hand: variable, accumulator and gradient lie one after another. */
+function plan(memory: MemoryPool, count: number): { plan: StepPlan; variable: Float32Array } {
+  const home = memory.reserve(4 * count);
+  const arrays = [0, 0, 1].map((value) => {
+    const block = memory.allocateAt(home, 4 * count);
+    const view = memory.view(block, "float32") as Float32Array;
+    return { block, view: view.fill(value) };
+  });
+  const [variable, accumulator, gradient] = arrays.map(({ block }) => block.offset) as [
+    number,
+    number,
+    number,
+  ];
+  const segment = { memory: home.arena.id, start: 0, count, variable, accumulator, average: 0 };
+  const update = { operation: "adagrad", dtype: "float32", rowSize: 1, pin: 0, perRow: false } as const;
+  return {
+    plan: {
+      updates: [
+        {
+          ...update,
+          segments: [{ ...segment, gradient: { kind: "dense", offset: gradient } }],
+          learningRate: 1,
+          epsilon: 0,
+        },
+      ],
+      clip: { kind: "none" },
+      average: null,
+      elements: count,
+    },
+    variable: arrays[0]!.view,
+  };
+}
+
+test("a synchronous step gives up a lane that ended in silence; the next step has a new one", async () => {
+  const lost: number[] = [];
+  let device: CpuDevice | undefined;
+  const memory = new MemoryPool(undefined, (arena) => device?.attach(arena));
+  const options = { threads: 2, inlineThreshold: 0, kernels: "auto", patience: 200 } as const;
+  device = new CpuDevice(options, memory, { laneLost: (lane) => lost.push(lane) });
+  memory.ensureArena();
+  await device.ready();
+  const { plan: step, variable } = plan(memory, 40_000);
+  // No turn of the event loop between: this thread cannot learn that the other one has ended.
+  const ended = device.terminateLane(1);
+  const blocked = performance.now() + 100;
+  while (performance.now() < blocked);
+  expect(() => device.runSync(step)).toThrow(LaneLostError);
+  // Lane 0 is the calling thread, which did its half: 1 / sqrt(1).
+  expect([variable[0], variable[39_999]]).toEqual([-1, 0]);
+  await ended;
+  await device.run(step);
+  expect(variable[39_999]).toBe(-1);
+  expect(lost).toEqual([1]);
+  await device.close();
+});
