@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { hasNativeKernels } from "../support/devices.js";
 
 /** What a user installs: the packed tarballs, checked, installed into an empty project and used there. */
 
@@ -77,7 +78,10 @@ describe.each(packages)("@shardgrad/%s", (name) => {
       expect(list).toContain(file);
     }
     expect(list.filter((file) => /\.test\.|tsbuildinfo|node_modules/.test(file))).toEqual([]);
-    if (name === "workers") expect(list.some((file) => file.endsWith(".wasm"))).toBe(true);
+    if (name !== "workers") return;
+    expect(list.some((file) => file.endsWith(".wasm"))).toBe(true);
+    const library = `package/dist/native/${process.platform}-${process.arch}.node`;
+    expect(list.filter((file) => file.includes("dist/native"))).toEqual(hasNativeKernels ? [library] : []);
   });
 });
 
@@ -104,11 +108,13 @@ describe("in an empty project", () => {
       const runtime = new Runtime({ threads: 2, inlineThreshold: 0 });
       const w = Variable.ones([1000], { runtime });
       const optimizer = new Adagrad({ learningRate: 1, runtime });
-      optimizer.on("iteration", ({ device }) => console.log(device, w.data[999] < 1));
+      optimizer.on("iteration", ({ device }) => console.log(device, runtime.instructions, w.data[999] < 1));
       await optimizer.applyGradients([[new Float32Array(1000).fill(1), w]]);
     `;
     writeFileSync(join(project, "main.js"), program);
-    expect(run(process.execPath, ["main.js"], project)).toBe("workers true\n");
+    const [device, instructions, changed] = run(process.execPath, ["main.js"], project).trim().split(" ");
+    expect([device, changed]).toEqual(["workers", "true"]);
+    expect(instructions !== "simd128").toBe(hasNativeKernels);
   });
 
   test.runIf(Number(process.versions.node.split(".")[0]) >= 22)("require works as well", () => {
