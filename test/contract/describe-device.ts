@@ -72,6 +72,20 @@ export function describeDevice(name: string, makeRuntime: MakeRuntime): void {
         ),
       );
 
+      test.each(["perSlice", "perRow"] as const)("one accumulator a row, %s", async (duplicateIndices) => {
+        const options = { accumulator: "rowwise", duplicateIndices } as const;
+        const shapes = [[9, 7], [5, 3, 4], [40], [33, 64]];
+        await expectSteps(twinOf(shapes, options, { dtype }), (random, twin) => slices(random, twin, 50));
+        const averaged = {
+          ...options,
+          useEma: true,
+          emaMomentum: 0.5,
+          emaOverwriteFrequency: 2,
+          clipvalue: 0.5,
+        };
+        await expectSteps(twinOf([...shapes, [], [0, 3], [3, 0]], averaged, { dtype }), dense, 4);
+      });
+
       test("averages, overwriting the variables every second step", () => {
         const options = { useEma: true, emaMomentum: 0.9, emaOverwriteFrequency: 2 };
         return expectSteps(twinOf([[501], [6, 3]], options, { dtype }), dense, 4);
@@ -120,6 +134,9 @@ export function describeDevice(name: string, makeRuntime: MakeRuntime): void {
       const shapes = [[0], [4, 3], [0, 3], [2, 0]];
       await expectSteps(twinOf(shapes, { useEma: true }), dense);
       await expectSteps(twinOf([[4, 3]], {}), (random, twin) => slices(random, twin, 0));
+      for (const accumulator of ["elementwise", "rowwise"] as const) {
+        await expectSteps(twinOf([[4, 0]], { accumulator }), (random, twin) => slices(random, twin, 6));
+      }
       const { twin, random } = twinOf(shapes, { globalClipnorm: 100 });
       await twin.step(dense(random, twin));
       twin.expectClose(normTolerance.float32);

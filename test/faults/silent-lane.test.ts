@@ -15,7 +15,14 @@ function plan(memory: MemoryPool, count: number): { plan: StepPlan; variable: Fl
     number,
   ];
   const segment = { memory: home.arena.id, start: 0, count, variable, accumulator, average: 0 };
-  const update = { operation: "adagrad", dtype: "float32", rowSize: 1, pin: 0, perRow: false } as const;
+  const update = {
+    operation: "adagrad",
+    dtype: "float32",
+    rowSize: 1,
+    pin: 0,
+    perRow: false,
+    rowwise: false,
+  } as const;
   return {
     plan: {
       updates: [

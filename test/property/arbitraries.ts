@@ -99,6 +99,7 @@ export const exactOptions: fc.Arbitrary<ReferenceOptions> = fc.record(
     emaMomentum: fc.constantFrom(0, 0.5, 0.9, 0.99, 1),
     emaOverwriteFrequency: fc.constantFrom(1, 2, 3),
     duplicateIndices: fc.constantFrom("perSlice" as const, "perRow" as const),
+    accumulator: fc.constantFrom("elementwise" as const, "rowwise" as const),
   },
   { requiredKeys: [] },
 );

@@ -25,6 +25,7 @@ export interface ReferenceOptions {
   emaMomentum?: number;
   emaOverwriteFrequency?: number | null;
   duplicateIndices?: "perSlice" | "perRow";
+  accumulator?: "elementwise" | "rowwise";
 }
 
 export type ReferenceGradient =
@@ -79,11 +80,17 @@ export class Reference {
     if (this.#built.has(variable)) return;
     this.#built.add(variable);
     const initial = rounding[variable.dtype](this.#options.initialAccumulatorValue ?? 0.1);
-    variable.accumulator = new Float64Array(variable.values.length).fill(initial);
+    const rows = variable.shape[0] ?? 1;
+    const count = this.#options.accumulator === "rowwise" ? rows : variable.values.length;
+    variable.accumulator = new Float64Array(count).fill(initial);
     if (this.#options.useEma) variable.average = variable.values.slice();
   }
 
   #update(gradient: ReferenceGradient, variable: ReferenceVariable): void {
+    if (this.#options.accumulator === "rowwise") {
+      this.#updateRowwise(gradient, variable);
+      return;
+    }
     const round = rounding[variable.dtype];
     const { values, accumulator, rowSize } = variable;
     const rate = round(this.learningRate);
@@ -119,6 +126,48 @@ export class Reference {
         if (perRow) accumulator[i] = round(accumulator[i]! + round(sum[j]! * sum[j]!));
         move(i, sum[j]!);
       }
+    }
+  }
+
+  /** One accumulator element a row, which takes the mean of the row's squares. */
+  #updateRowwise(gradient: ReferenceGradient, variable: ReferenceVariable): void {
+    const round = rounding[variable.dtype];
+    const { values, accumulator, rowSize } = variable;
+    const rate = round(this.learningRate);
+    const epsilon = round(this.#options.epsilon ?? 1e-7);
+    const accumulate = (row: number, g: ArrayLike<number>) => {
+      accumulator[row] = round(accumulator[row]! + round(meanSquare(g)));
+    };
+    const move = (row: number, g: ArrayLike<number>) => {
+      const root = round(Math.sqrt(round(accumulator[row]! + epsilon)));
+      for (let j = 0; j < rowSize; j++) {
+        const i = row * rowSize + j;
+        values[i] = round(values[i]! - round(round(rate * g[j]!) / root));
+      }
+    };
+    const part = (all: ArrayLike<number>, k: number) =>
+      Array.from({ length: rowSize }, (_, j) => all[k * rowSize + j]!);
+    if ("dense" in gradient) {
+      for (let row = 0; row * rowSize < values.length; row++) {
+        accumulate(row, part(gradient.dense, row));
+        move(row, part(gradient.dense, row));
+      }
+      return;
+    }
+    const perRow = this.#options.duplicateIndices === "perRow";
+    const sums = new Map<number, number[]>();
+    for (const [k, row] of Array.from(gradient.indices).entries()) {
+      const slice = part(gradient.values, k);
+      if (!perRow) accumulate(row, slice);
+      const sum = sums.get(row) ?? slice.map(() => 0);
+      sums.set(
+        row,
+        sum.map((value, j) => round(value + slice[j]!)),
+      );
+    }
+    for (const [row, sum] of sums) {
+      if (perRow) accumulate(row, sum);
+      move(row, sum);
     }
   }
 
@@ -173,6 +222,18 @@ function sumOfSquares(gradient: ReferenceGradient): number {
   const values = stored(gradient);
   for (let i = 0; i < values.length; i++) sum += values[i]! * values[i]!;
   return sum;
+}
+
+/** Summed as docs/large-tables.md says: eight running sums, added in pairs, then what is left over. */
+export function meanSquare(row: ArrayLike<number>): number {
+  if (row.length === 0) return 0;
+  const sums = new Float64Array(8);
+  const whole = row.length - (row.length % 8);
+  for (let i = 0; i < whole; i++) sums[i % 8]! += row[i]! * row[i]!;
+  const pair = (lane: number) => sums[lane]! + sums[lane + 2]! + (sums[lane + 4]! + sums[lane + 6]!);
+  let sum = pair(0) + pair(1);
+  for (let i = whole; i < row.length; i++) sum += row[i]! * row[i]!;
+  return sum / row.length;
 }
 
 function mapGradient(gradient: ReferenceGradient, f: (g: number) => number): ReferenceGradient {

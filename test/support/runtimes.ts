@@ -8,10 +8,10 @@ const KiB = 1024;
 export function variedRuntimes(): { name: string; runtime: Runtime }[] {
   const kinds = [
     { threads: 0 },
-    { threads: 0, arenaBytes: 256 * KiB },
+    { threads: 0, arenaBytes: 512 * KiB },
     { threads: 1, arenaBytes: 512 * KiB },
     { threads: 2, arenaBytes: 1024 * KiB },
-    { threads: 3, arenaBytes: 256 * KiB },
+    { threads: 3, arenaBytes: 512 * KiB },
     { threads: 4 },
   ];
   const opened = kinds.map(({ threads, ...options }) => ({

@@ -34,7 +34,10 @@ export class Twin {
   readonly oracles: ReferenceVariable[] = [];
   readonly #runtime: Runtime;
 
-  constructor(runtime: Runtime, options: ReferenceOptions & Pick<AdagradOptions, "duplicateIndices"> = {}) {
+  constructor(
+    runtime: Runtime,
+    options: ReferenceOptions & Pick<AdagradOptions, "duplicateIndices" | "accumulator"> = {},
+  ) {
     this.#runtime = runtime;
     this.optimizer = new Adagrad({ ...(options as AdagradOptions), runtime });
     this.reference = new Reference(options);

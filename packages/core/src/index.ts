@@ -5,7 +5,12 @@ export { type GradientAggregator, InProcessAggregator } from "./gradients/aggreg
 export type { Gradient, GradientPair } from "./gradients/gradient.js";
 export { IndexedSlices, type IndexedSlicesLike, type RowIndices } from "./gradients/indexed-slices.js";
 export type { GradientTape, LossWithGradients } from "./gradients/tape.js";
-export { Adagrad, type AdagradOptions, type DuplicateIndices } from "./optimizer/adagrad.js";
+export {
+  type AccumulatorKind,
+  Adagrad,
+  type AdagradOptions,
+  type DuplicateIndices,
+} from "./optimizer/adagrad.js";
 export type { OptimizerConfig } from "./optimizer/config.js";
 export type { IterationEvent, OptimizerEvents } from "./optimizer/events.js";
 export { type ApplyOptions, type FromConfigOptions, Optimizer } from "./optimizer/optimizer.js";

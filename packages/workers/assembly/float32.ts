@@ -4,6 +4,7 @@ import { adagradDense } from "./dense";
 import { ema } from "./ema";
 import { sumSquares } from "./norms";
 import { adagradRows } from "./rows";
+import { rowwiseDense, rowwiseRows } from "./rowwise";
 
 export function adagradDenseF32(
   variable: usize,
@@ -92,4 +93,76 @@ export function emaF32(
   emaKind: i32,
 ): void {
   ema<f32>(variable, average, count, emaMomentum, emaComplement, emaKind);
+}
+
+export function rowwiseDenseF32(
+  variable: usize,
+  accumulator: usize,
+  average: usize,
+  gradient: usize,
+  rows: u32,
+  rowSize: u32,
+  learningRate: f64,
+  epsilon: f64,
+  clipKind: i32,
+  clipA: f64,
+  clipB: f64,
+  emaMomentum: f64,
+  emaComplement: f64,
+  emaKind: i32,
+): void {
+  rowwiseDense<f32>(
+    variable,
+    accumulator,
+    average,
+    gradient,
+    rows,
+    rowSize,
+    learningRate,
+    epsilon,
+    clipKind,
+    clipA,
+    clipB,
+    emaMomentum,
+    emaComplement,
+    emaKind,
+  );
+}
+
+export function rowwiseRowsF32(
+  variable: usize,
+  accumulator: usize,
+  rowSize: u32,
+  indices: usize,
+  values: usize,
+  sliceCount: u32,
+  lane: u32,
+  laneCount: u32,
+  ownerShift: u32,
+  scratch: usize,
+  learningRate: f64,
+  epsilon: f64,
+  clipKind: i32,
+  clipA: f64,
+  clipB: f64,
+  perRow: u32,
+): void {
+  rowwiseRows<f32>(
+    variable,
+    accumulator,
+    rowSize,
+    indices,
+    values,
+    sliceCount,
+    lane,
+    laneCount,
+    ownerShift,
+    scratch,
+    learningRate,
+    epsilon,
+    clipKind,
+    clipA,
+    clipB,
+    perRow,
+  );
 }

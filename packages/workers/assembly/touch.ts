@@ -62,3 +62,30 @@ function four(address: usize): u32 {
 function two(address: usize, second: u32): u32 {
   return <u32>load<u8>(address) ^ load<u8>(address + second);
 }
+
+/** The same for rows with one accumulator element of `element` bytes. */
+export function touchRowwise(
+  list: usize,
+  from: u32,
+  to: u32,
+  variable: usize,
+  accumulator: usize,
+  values: usize,
+  rowBytes: u32,
+  element: u32,
+): u32 {
+  const start = list + (from << 3);
+  const end = list + (to << 3);
+  let seen: u32 = 0;
+  for (let at = start; at < end; at += 8) seen ^= load<u8>(accumulator + load<u32>(at, 4) * element);
+  const reach = min<u32>(rowBytes, REACH);
+  // Two lines at a time, and the last byte of what is left.
+  for (let offset: u32 = 0; offset < reach; offset += 128) {
+    const second = min<u32>(64, reach - 1 - offset);
+    for (let at = start; at < end; at += 8) {
+      seen ^= two(variable + load<u32>(at, 4) * rowBytes + offset, second);
+      seen ^= two(values + load<u32>(at) + offset, second);
+    }
+  }
+  return seen;
+}

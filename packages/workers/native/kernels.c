@@ -25,6 +25,7 @@
 #include "elementwise.inc"
 #include "norms.inc"
 #include "rows.inc"
+#include "rowwise.inc"
 #undef REAL
 #undef BITS
 #undef SQRT
@@ -37,6 +38,7 @@
 #include "elementwise.inc"
 #include "norms.inc"
 #include "rows.inc"
+#include "rowwise.inc"
 #undef REAL
 #undef BITS
 #undef SQRT
@@ -45,6 +47,8 @@
 static const kernel table[] = {
     {"adagradDenseF32", adagradDenseF32}, {"adagradDenseF64", adagradDenseF64},
     {"adagradRowsF32", adagradRowsF32},   {"adagradRowsF64", adagradRowsF64},
+    {"rowwiseDenseF32", rowwiseDenseF32}, {"rowwiseDenseF64", rowwiseDenseF64},
+    {"rowwiseRowsF32", rowwiseRowsF32},   {"rowwiseRowsF64", rowwiseRowsF64},
     {"sumSquaresF32", sumSquaresF32},     {"sumSquaresF64", sumSquaresF64},
     {"clipF32", clipF32},                 {"clipF64", clipF64},
     {"emaF32", emaF32},                   {"emaF64", emaF64},

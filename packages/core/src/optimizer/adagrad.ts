@@ -1,4 +1,4 @@
-import { OptionError } from "../errors/index.js";
+import { OptionError, SplitVariableError } from "../errors/index.js";
 import { checkGradient, type Gradient } from "../gradients/gradient.js";
 import { checkVariables } from "../gradients/pairs.js";
 import { filled } from "../variable/initializers.js";
@@ -13,6 +13,9 @@ import { driveSync, type KernelUpdate, performStep, type StepGradient } from "./
 /** How slices of the same row are combined: see {@link AdagradOptions.duplicateIndices}. */
 export type DuplicateIndices = "perSlice" | "perRow";
 
+/** What an accumulator has an element for: see {@link AdagradOptions.accumulator}. */
+export type AccumulatorKind = "elementwise" | "rowwise";
+
 export interface AdagradOptions extends OptimizerOptions {
   /** Start of every accumulator element, 0 or more. Default 0.1. */
   readonly initialAccumulatorValue?: number | undefined;
@@ -23,6 +26,12 @@ export interface AdagradOptions extends OptimizerOptions {
    * Keras 2.11, TensorFlow and PyTorch do.
    */
   readonly duplicateIndices?: DuplicateIndices | undefined;
+  /**
+   * `elementwise` (Keras, default) keeps g² of each element; `rowwise` keeps one number a row, to which the mean of the
+   * row's g² is added: a table of [rows, dim] takes dim + 1 floats a row instead of 2 · dim. After FBGEMM's row-wise
+   * Adagrad; see docs/large-tables.md for the formula.
+   */
+  readonly accumulator?: AccumulatorKind | undefined;
 }
 
 /**
@@ -43,17 +52,21 @@ export class Adagrad extends Optimizer {
     initial_accumulator_value: "initialAccumulatorValue",
     epsilon: "epsilon",
     "shardgrad.duplicate_indices": "duplicateIndices",
+    "shardgrad.accumulator": "accumulator",
   };
 
   readonly #initialAccumulatorValue: number;
   readonly #epsilon: number;
   readonly #duplicateIndices: DuplicateIndices;
+  readonly #accumulator: AccumulatorKind;
   readonly #accumulators = new Map<Variable, Variable>();
 
   /** @throws OptionError for an unknown or bad option */
   constructor(options: AdagradOptions = {}) {
-    super(options, ["initialAccumulatorValue", "epsilon", "duplicateIndices"]);
+    super(options, ["initialAccumulatorValue", "epsilon", "duplicateIndices", "accumulator"]);
     const { initialAccumulatorValue = 0.1, epsilon = 1e-7, duplicateIndices = "perSlice" } = options;
+    const { accumulator = "elementwise" } = options;
+    this.#accumulator = accumulator;
     this.#initialAccumulatorValue = initialAccumulatorValue;
     this.#epsilon = epsilon;
     this.#duplicateIndices = duplicateIndices;
@@ -63,10 +76,15 @@ export class Adagrad extends Optimizer {
       const received = this.#duplicateIndices;
       throw new OptionError({ argument: "duplicateIndices", received, expected: '"perSlice" or "perRow"' });
     }
+    if (accumulator !== "elementwise" && accumulator !== "rowwise") {
+      const expected = '"elementwise" or "rowwise"';
+      throw new OptionError({ argument: "accumulator", received: accumulator, expected });
+    }
   }
 
   /**
-   * The accumulator of each variable, in build order; of the variable's shape and dtype. Empty before `build`.
+   * The accumulator of each variable, in build order; of the variable's dtype and shape, or of shape [rows] when they
+   * are row-wise. Empty before `build`.
    *
    * @example
    * import { Adagrad, Variable } from "@shardgrad/core";
@@ -81,13 +99,21 @@ export class Adagrad extends Optimizer {
   /**
    * Makes the accumulators, and the averages with `useEma`. The first step calls it; call it yourself to do the work
    * at start-up. Only the first call counts. Source: Keras 2.9.0 `Adagrad.build`.
-   * @throws DisposedVariableError, DuplicateVariableError, ArgumentError, MemoryExhaustedError
+   * @throws DisposedVariableError, DuplicateVariableError, ArgumentError, MemoryExhaustedError; SplitVariableError for
+   *   row-wise accumulators of a variable whose rows are larger than a memory
    */
   override build(variables: readonly Variable[]): void {
     if (this.built) return;
     this.#accumulators.clear();
+    const rowwise = this.#accumulator === "rowwise";
+    if (rowwise) for (const variable of variables) checkWholeRows(variable);
     super.build(variables);
-    const made = this.makeSlots(variables, "accumulator", () => filled(this.#initialAccumulatorValue));
+    const made = this.makeSlots(
+      variables,
+      "accumulator",
+      () => filled(this.#initialAccumulatorValue),
+      ({ shape }) => (rowwise ? shape.slice(0, 1) : shape),
+    );
     variables.forEach((variable, i) => {
       this.#accumulators.set(variable, made[i]!);
     });
@@ -134,6 +160,7 @@ export class Adagrad extends Optimizer {
       accumulator: this.#accumulators.get(variable)!,
       epsilon: this.#epsilon,
       perRow: this.#duplicateIndices === "perRow",
+      rowwise: this.#accumulator === "rowwise",
     };
   }
 
@@ -147,13 +174,17 @@ export class Adagrad extends Optimizer {
    */
   override getConfig(): OptimizerConfig {
     const { name, ...config } = super.getConfig();
+    // Keras has no keys for these; their defaults, which are Keras' own behaviour, are not written.
+    const shardgrad = {
+      ...(this.#duplicateIndices === "perRow" ? { duplicate_indices: "perRow" } : {}),
+      ...(this.#accumulator === "rowwise" ? { accumulator: "rowwise" } : {}),
+    };
     return {
       ...config,
       initial_accumulator_value: this.#initialAccumulatorValue,
       epsilon: this.#epsilon,
       name,
-      // Keras has no key for it; its default, which is Keras' own behaviour, is not written.
-      ...(this.#duplicateIndices === "perRow" ? { shardgrad: { duplicate_indices: "perRow" } } : {}),
+      ...(Object.keys(shardgrad).length > 0 ? { shardgrad } : {}),
     };
   }
 
@@ -170,4 +201,12 @@ export class Adagrad extends Optimizer {
     // biome-ignore lint/complexity/noThisInStatic: `super` keeps the subclass that it was called on
     return super.fromConfig(config, options) as Adagrad;
   }
+}
+
+function checkWholeRows(variable: Variable): void {
+  const internals = variable?.[variableInternals]; // what is no variable is refused by the build
+  if (internals === undefined || internals.storage.hasWholeRows(internals.rowSize)) return;
+  throw new SplitVariableError(
+    `A row of ${variable.name} is larger than a memory: its mean cannot be taken.`,
+  );
 }

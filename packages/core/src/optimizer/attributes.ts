@@ -150,6 +150,7 @@ export abstract class OptimizerAttributes extends SafeEmitter<OptimizerEvents> {
     variables: readonly Variable[],
     slotName: string,
     initialValue: (variable: Variable) => Initializer,
+    shapeOf: (variable: Variable) => readonly number[] = ({ shape }) => shape,
   ): Variable[] {
     const state = this[optimizerState];
     // Averages are made first: with slots of a subclass they belong to the same build.
@@ -157,7 +158,10 @@ export abstract class OptimizerAttributes extends SafeEmitter<OptimizerEvents> {
     try {
       state.slots.mayFillLater = true;
       return variables.map((variable) =>
-        this.addVariableFromReference(variable, slotName, { initialValue: initialValue(variable) }),
+        this.addVariableFromReference(variable, slotName, {
+          initialValue: initialValue(variable),
+          shape: shapeOf(variable),
+        }),
       );
     } catch (error) {
       state.undoBuild(made);

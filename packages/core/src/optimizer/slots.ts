@@ -45,8 +45,7 @@ export class Slots {
       runtime,
       ...(isInitializer ? { shape: shape ?? model.shape } : {}),
     };
-    const sameShape = isInitializer && (shape === undefined || shape.join() === model.shape.join());
-    if (!sameShape) return this.add(initialValue, options);
+    if (!isInitializer || !fitsBeside(model, options.shape!)) return this.add(initialValue, options);
     const named = { ...options, name: this.#named(options.name), trainable: false };
     const later = this.mayFillLater && model.size > FILL_CHUNK ? this.pending : undefined;
     return this.#keep(variableBeside(model, initialValue, named, later));
@@ -65,6 +64,13 @@ export class Slots {
     this.all.push(slot);
     return slot;
   }
+}
+
+/** Whether a slot has an element for each element, or for each row, of each segment of its model variable. */
+function fitsBeside(model: Variable, shape: readonly number[]): boolean {
+  if (shape.join() === model.shape.join()) return shape.length === model.shape.length;
+  const { storage, rowSize } = model[variableInternals];
+  return shape.length === 1 && shape[0] === model.shape[0] && storage.hasWholeRows(rowSize);
 }
 
 /** Starts as a copy of a variable. */

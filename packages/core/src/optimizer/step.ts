@@ -27,6 +27,8 @@ export interface KernelUpdate {
   readonly epsilon: number;
   /** Sum the slices of a row before squaring. */
   readonly perRow: boolean;
+  /** The accumulator has one element a row. */
+  readonly rowwise: boolean;
 }
 
 /** A gradient as `updateStep` gets it: dense, or the named rows of it; clipped, of the variable's dtype. */
@@ -187,6 +189,7 @@ function updatePlan(
     learningRate: step.learningRate,
     epsilon: kernel?.epsilon ?? 0,
     perRow: kernel?.perRow ?? false,
+    rowwise: kernel?.rowwise ?? false,
   };
 }
 

@@ -55,6 +55,27 @@ export class Storage {
     });
   }
 
+  /** The same with one element for each row of the other, whose segments must be whole rows. */
+  static besideRows(
+    memory: MemoryPool,
+    other: Storage,
+    dtype: DType,
+    rows: number,
+    rowSize: number,
+  ): Storage {
+    return Storage.#build(memory, (add) => {
+      for (const { home, start, count } of other.segments) {
+        if (rowSize === 0) add(home, 0, rows, dtype);
+        else add(home, start / rowSize, count / rowSize, dtype);
+      }
+    });
+  }
+
+  /** Whether no row is cut between two segments. */
+  hasWholeRows(rowSize: number): boolean {
+    return rowSize === 0 || this.segments.every(({ start }) => start % rowSize === 0);
+  }
+
   static #build(
     memory: MemoryPool,
     fill: (add: (home: Home, start: number, count: number, dtype: DType) => void) => void,

@@ -3,13 +3,12 @@ import {
   ArgumentError,
   ClosedRuntimeError,
   DisposedVariableError,
-  DtypeError,
   OptionError,
-  ShapeError,
   SplitVariableError,
 } from "../errors/index.js";
 import { runtimeInternals } from "../runtime/internals.js";
 import { Runtime } from "../runtime/runtime.js";
+import { describe } from "./describe.js";
 import {
   type Initializer,
   initialValues,
@@ -21,17 +20,7 @@ import {
 } from "./initializers.js";
 import { type VariableInternals, variableInternals } from "./internals.js";
 import { Storage } from "./storage.js";
-import {
-  checkDtype,
-  checkShape,
-  dtypeOfArray,
-  type NestedArray,
-  nest,
-  readNumbers,
-  rowSizeOf,
-  shapeOfNested,
-  sizeOf,
-} from "./values.js";
+import { type NestedArray, nest, readNumbers, rowSizeOf, sizeOf } from "./values.js";
 
 export interface VariableOptions {
   /** Default "Variable". Slots are named after it. */
@@ -115,7 +104,7 @@ export class Variable {
     this.#storage =
       reference === undefined
         ? Storage.create(internals.memory, dtype, this.size, rowSize)
-        : Storage.beside(internals.memory, reference[variableInternals].storage, dtype);
+        : storageBeside(reference, this.shape, this.size, dtype);
     this.#internals = { storage: this.#storage, runtime, rowSize, pin: created++ };
     try {
       for (const { view, start } of this.#storage.segments) {
@@ -241,7 +230,8 @@ const beside: unique symbol = Symbol("beside");
 const fillLater: unique symbol = Symbol("fillLater");
 
 /**
- * A variable whose elements lie in the same memories as those of a reference of the same size.
+ * A variable whose elements lie in the same memories as those of a reference: of the same shape, or with one element
+ * for each of its rows.
  * @param later - takes what would fill it, instead of filling it at once
  */
 export function variableBeside(
@@ -257,60 +247,19 @@ export function variableBeside(
   } as VariableOptions);
 }
 
+function storageBeside(reference: Variable, shape: readonly number[], size: number, dtype: DType): Storage {
+  const { storage, rowSize, runtime } = reference[variableInternals];
+  const { memory } = runtime[runtimeInternals];
+  const same = shape.length === reference.shape.length;
+  return same
+    ? Storage.beside(memory, storage, dtype)
+    : Storage.besideRows(memory, storage, dtype, size, rowSize);
+}
+
 function laterOf(options: VariableOptions): PendingFill[] | undefined {
   return (options as { [fillLater]?: PendingFill[] })[fillLater];
 }
 
 function besideOf(options: VariableOptions): Variable | undefined {
   return (options as { [beside]?: Variable })[beside];
-}
-
-/** Shape and dtype of a value under the options. */
-function describe(
-  value: NestedArray | TypedArray | Initializer,
-  { shape, dtype }: { shape?: readonly number[] | undefined; dtype?: DType | undefined },
-  argument = "initialValue",
-  exact = false,
-): { shape: readonly number[]; dtype: DType } {
-  if (shape !== undefined) checkShape(shape, "shape");
-  if (dtype !== undefined) checkDtype(dtype);
-  if (typeof value === "string" || typeof value === "function") {
-    if (shape !== undefined) return { shape, dtype: dtype ?? "float32" };
-    throw new ShapeError({
-      argument: "shape",
-      received: shape,
-      expected: "a shape, as an initializer has none of its own",
-    });
-  }
-  if (ArrayBuffer.isView(value)) {
-    const held = dtypeOfArray(value);
-    if (held === undefined || (dtype !== undefined && held !== dtype)) {
-      const expected =
-        dtype === undefined ? "a Float32Array, Float64Array or Uint16Array" : `values of dtype ${dtype}`;
-      throw new DtypeError({ argument, received: value, expected });
-    }
-    return { shape: fitting(shape ?? [value.length], [value.length], argument, value, false), dtype: held };
-  }
-  if (typeof value !== "number" && !Array.isArray(value)) {
-    throw new ArgumentError({
-      argument,
-      received: value,
-      expected: "a number, nested arrays or a typed array",
-    });
-  }
-  const own = shapeOfNested(value);
-  return { shape: fitting(shape ?? own, own, argument, value, exact), dtype: dtype ?? "float32" };
-}
-
-function fitting(
-  shape: readonly number[],
-  own: readonly number[],
-  argument: string,
-  received: unknown,
-  exact: boolean,
-): readonly number[] {
-  const same = exact ? own.join() === shape.join() : sizeOf(own) === sizeOf(shape);
-  if (same) return shape;
-  const expected = `values of shape [${shape.join(", ")}], not [${own.join(", ")}]`;
-  throw new ShapeError({ argument, received, expected });
 }

@@ -5,7 +5,7 @@ import { ARGUMENTS, phaseCount, RECORD, runLength, runStart } from "../plan/prog
 /** What each lane had begun and ended when the step was given up. */
 export type Progress = readonly { readonly started: number; readonly completed: number }[];
 
-const ROWS = kernels.filter(({ exportName }) => exportName.startsWith("adagradRows")).map(({ id }) => id);
+const ROWS = kernels.filter(({ exportName }) => /Rows/.test(exportName)).map(({ id }) => id);
 
 /** The state of every part of the step's variables, from the lanes' progress words. */
 export function damageOf(program: Float64Array, progress: Progress): LaneDamage[] {

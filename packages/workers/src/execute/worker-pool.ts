@@ -113,7 +113,7 @@ export class WorkerPool {
 
   #createPiscina(): Piscina {
     const assigned = new Set<number>();
-    return new Piscina({
+    const piscina = new Piscina({
       filename: new URL("./lane-worker.js", import.meta.url).href,
       minThreads: this.lanes,
       maxThreads: this.lanes,
@@ -132,6 +132,9 @@ export class WorkerPool {
         return free;
       },
     });
+    // A thread that ends by an error is lost like any other: its `exit` says so. Unheard, the error would end the process.
+    piscina.on("error", () => {});
+    return piscina;
   }
 
   async #startLane(index: number): Promise<Lane> {

@@ -11,6 +11,8 @@ const operations = [
   { name: "sumSquares", clipArgument: -1, writes: false },
   { name: "clip", clipArgument: 3, writes: false },
   { name: "ema", clipArgument: -1, writes: true },
+  { name: "rowwiseDense", clipArgument: 9, writes: true },
+  { name: "rowwiseRows", clipArgument: 13, writes: true },
 ] as const;
 
 export type KernelOperation = (typeof operations)[number]["name"];

@@ -56,6 +56,8 @@ export interface UpdatePlan {
   readonly epsilon: number;
   /** Sum the slices of a row before squaring. */
   readonly perRow: boolean;
+  /** The accumulator has one element a row, which takes the mean of the row's squares. */
+  readonly rowwise: boolean;
 }
 
 export interface StepPlan {

@@ -9,7 +9,7 @@ import {
 } from "../kernels/table.js";
 import type { SegmentPlan, StepPlan, UpdatePlan } from "./contract.js";
 import { ProgramWriter } from "./program.js";
-import { dealsRows, ownerShift, tiles } from "./shards.js";
+import { dealsRows, ownerShift, rowTiles, tiles } from "./shards.js";
 
 /** Temporary memory of one step. */
 export interface Scratch {
@@ -115,9 +115,10 @@ function lowerSegment(lowering: Lowering, segment: SegmentPlan, s: number): void
   const { update, plan } = lowering;
   if (update.operation === "clip") lowerClip(lowering, segment, s);
   else if (update.operation === "average") lowerAverage(lowering, segment, s, lowering.phase);
+  else if (segment.gradient.kind === "dense" && update.rowwise) lowerRowwise(lowering, segment, s);
   else if (segment.gradient.kind === "dense") lowerDense(lowering, segment, s);
   else if (segment.gradient.kind === "slices") {
-    if (segment.gradient.count > 0) lowerRows(lowering, segment, s);
+    if (segment.gradient.count > 0 && update.rowSize > 0) lowerRows(lowering, segment, s);
     if (plan.average !== null) lowerAverage(lowering, segment, s, lowering.phase + 1);
   }
 }
@@ -126,6 +127,34 @@ function averageArguments(plan: StepPlan): [momentum: number, complement: number
   if (plan.average === null) return [0, 0, averageKinds.none];
   const { momentum, overwrite } = plan.average;
   return [momentum, 1 - momentum, overwrite ? averageKinds.overwrite : averageKinds.update];
+}
+
+/** Dense rows whose accumulator has one element each; tiles are whole rows. */
+function lowerRowwise(lowering: Lowering, segment: SegmentPlan, s: number): void {
+  const { plan, writer, update, clip } = lowering;
+  const { rowSize, learningRate, epsilon } = update;
+  if (segment.gradient.kind !== "dense" || rowSize === 0) return;
+  const { bytes } = dtypeInfo[update.dtype];
+  const average = averageArguments(plan);
+  for (const { lane, start, count } of rowTiles(segment.count / rowSize, rowSize, writer.lanes, update.pin)) {
+    const shift = start * rowSize * bytes;
+    const args = [
+      segment.variable + shift,
+      segment.accumulator + start * bytes,
+      segment.average + shift,
+      segment.gradient.offset + shift,
+      count,
+      rowSize,
+      learningRate,
+      epsilon,
+      clip.kind,
+      clip.a,
+      0,
+      ...average,
+    ];
+    const tile = { lane, start: start * rowSize, count: count * rowSize };
+    addTile(lowering, lowering.phase, "rowwiseDense", segment, s, tile, args);
+  }
 }
 
 function lowerDense(lowering: Lowering, segment: SegmentPlan, s: number): void {
@@ -180,7 +209,8 @@ function lowerRows(lowering: Lowering, segment: SegmentPlan, s: number): void {
       update.perRow ? 1 : 0,
     ];
     const rows = { lane, start: segment.start, count: -1 };
-    addTile(lowering, lowering.phase, "adagradRows", segment, s, rows, args);
+    const operation = update.rowwise ? "rowwiseRows" : "adagradRows";
+    addTile(lowering, lowering.phase, operation, segment, s, rows, args);
   }
 }
 

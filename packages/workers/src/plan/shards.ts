@@ -40,6 +40,21 @@ function cut(result: Tile[], lane: number, start: number, end: number): void {
     result.push({ lane, start: at, count: Math.min(step, end - at) });
 }
 
+/** The same for rows that must stay whole; `start` and `count` are rows. */
+export function rowTiles(rows: number, rowSize: number, lanes: number, pin: number): Tile[] {
+  const result: Tile[] = [];
+  const step = Math.max(1, Math.floor(TILE / rowSize), Math.ceil(rows / lanes / MOST_TILES));
+  const shared = lanes > 1 && rows * rowSize >= lanes * LEAST_SHARD;
+  for (let i = 0; i < (shared ? lanes : 1); i++) {
+    const lane = shared ? i : pin % lanes;
+    const end = shared ? Math.floor((rows * (i + 1)) / lanes) : rows;
+    for (let at = shared ? Math.floor((rows * i) / lanes) : 0; at < end; at += step) {
+      result.push({ lane, start: at, count: Math.min(step, end - at) });
+    }
+  }
+  return result;
+}
+
 /** Rows are dealt to lanes in blocks of about a page, so that popular low rows do not meet on one lane. */
 export function ownerShift(rowBytes: number): number {
   return Math.max(0, Math.ceil(Math.log2(4096 / Math.max(rowBytes, 1))));

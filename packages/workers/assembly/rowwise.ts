@@ -1,0 +1,280 @@
+// Adagrad with one accumulator element a row: accumulator += the mean over the row of g * g. The squares are summed in
+// float64, in the order of norms.ts, and their mean is rounded once to the dtype.
+import {
+  averaged,
+  CLIP_NONE,
+  CLIP_NORM,
+  CLIP_SCALE,
+  ClipAny,
+  ClipNone,
+  ClipNorm,
+  ClipScale,
+  ClipValue,
+  clipped,
+  EMA_NONE,
+  EMA_OVERWRITE,
+} from "./formulas";
+import {
+  add,
+  divide,
+  loadPart,
+  loadVector,
+  multiply,
+  splat,
+  squareRoot,
+  storePart,
+  storeVector,
+  subtract,
+  vectorBytes,
+} from "./lanes";
+import { entries, sortedEntries } from "./slices";
+import { touchRowwise } from "./touch";
+
+export function rowwiseDense<T>(
+  variable: usize,
+  accumulator: usize,
+  average: usize,
+  gradient: usize,
+  rows: u32,
+  rowSize: u32,
+  learningRate: f64,
+  epsilon: f64,
+  clipKind: i32,
+  clipA: f64,
+  clipB: f64,
+  emaMomentum: f64,
+  emaComplement: f64,
+  emaKind: i32,
+): void {
+  const rowBytes = rowSize * <u32>sizeof<T>();
+  const rate = splat<T>(learningRate);
+  const eps = splat<T>(epsilon);
+  const a = splat<T>(clipA);
+  const b = splat<T>(clipB);
+  const m = splat<T>(emaMomentum);
+  const c = splat<T>(emaComplement);
+  for (let row: u32 = 0; row < rows; row++) {
+    const w = variable + row * rowBytes;
+    const s = accumulator + row * <u32>sizeof<T>();
+    const g = gradient + row * rowBytes;
+    updateRow<T, ClipAny>(w, s, 0, 0, g, rowBytes, rate, eps, clipKind, a, b, false);
+    if (emaKind !== EMA_NONE) averageRow<T>(w, average + row * rowBytes, rowBytes, m, c, emaKind);
+  }
+}
+
+export function rowwiseRows<T>(
+  variable: usize,
+  accumulator: usize,
+  rowSize: u32,
+  indices: usize,
+  values: usize,
+  sliceCount: u32,
+  lane: u32,
+  laneCount: u32,
+  ownerShift: u32,
+  scratch: usize,
+  learningRate: f64,
+  epsilon: f64,
+  clipKind: i32,
+  clipA: f64,
+  clipB: f64,
+  perRow: u32,
+): void {
+  const rowBytes = rowSize * <u32>sizeof<T>();
+  const list = sortedEntries(indices, sliceCount, lane, laneCount, ownerShift, rowBytes, scratch);
+  const rate = splat<T>(learningRate);
+  const eps = splat<T>(epsilon);
+  const a = splat<T>(clipA);
+  const b = splat<T>(clipB);
+  const w = variable;
+  const s = accumulator;
+  const n = rowBytes;
+  const k = clipKind;
+  const o = scratch;
+  // binary16 spends its time in rounding: one loop that looks at the kind does.
+  if (sizeof<T>() === 2) pass<T, ClipAny>(w, s, n, list, values, o, rate, eps, k, a, b, perRow);
+  else if (k === CLIP_NONE) pass<T, ClipNone>(w, s, n, list, values, o, rate, eps, k, a, b, perRow);
+  else if (k === CLIP_SCALE) pass<T, ClipScale>(w, s, n, list, values, o, rate, eps, k, a, b, perRow);
+  else if (k === CLIP_NORM) pass<T, ClipNorm>(w, s, n, list, values, o, rate, eps, k, a, b, perRow);
+  else pass<T, ClipValue>(w, s, n, list, values, o, rate, eps, k, a, b, perRow);
+}
+
+/** Rows whose cache lines are touched ahead of their update. */
+const BLOCK_BYTES: u32 = 16384;
+const MOST_ROWS: u32 = 64;
+
+function pass<T, Clip>(
+  variable: usize,
+  accumulator: usize,
+  rowBytes: u32,
+  list: usize,
+  values: usize,
+  scratch: usize,
+  rate: v128,
+  epsilon: v128,
+  clipKind: i32,
+  a: v128,
+  b: v128,
+  perRow: u32,
+): void {
+  const block = min<u32>(max<u32>(BLOCK_BYTES / rowBytes, 1), MOST_ROWS);
+  const count = entries;
+  let seen: u32 = 0;
+  let next: u32 = 0;
+  let touched: u32 = 0;
+  while (next < count) {
+    if (next >= touched) {
+      touched = min<u32>(next + block, count);
+      seen ^= touchRowwise(list, next, touched, variable, accumulator, values, rowBytes, <u32>sizeof<T>());
+    }
+    const start = next;
+    const row = load<u32>(list + (start << 3) + 4);
+    next++;
+    while (next < count && load<u32>(list + (next << 3) + 4) === row) next++;
+    const w = variable + row * rowBytes;
+    const s = accumulator + row * <u32>sizeof<T>();
+    const first = list + (start << 3);
+    updateRow<T, Clip>(w, s, first, next - start, values, rowBytes, rate, epsilon, clipKind, a, b, perRow === 0);
+  }
+  // Stored so that the loads stay. The lists are not needed any more.
+  store<u32>(scratch, seen);
+}
+
+/** One row and its slices: `count` entries of `list`, or with a count of 0 the dense gradient at `values`. */
+function updateRow<T, Clip>(
+  w: usize,
+  s: usize,
+  list: usize,
+  count: u32,
+  values: usize,
+  rowBytes: u32,
+  rate: v128,
+  epsilon: v128,
+  clipKind: i32,
+  a: v128,
+  b: v128,
+  squareEach: bool,
+): void {
+  const size = vectorBytes<T>();
+  const element = <u32>sizeof<T>();
+  let sum = loadPart<T>(s, element);
+  if (squareEach && count > 1) {
+    for (let i: u32 = 0; i < count; i++) {
+      const mean = meanSquare<T, Clip>(list + (i << 3), 1, values, rowBytes, clipKind, a, b);
+      sum = add<T>(sum, splat<T>(mean));
+    }
+  } else {
+    sum = add<T>(sum, splat<T>(meanSquare<T, Clip>(list, count, values, rowBytes, clipKind, a, b)));
+  }
+  storePart<T>(s, sum, element);
+  const root = everywhere<T>(squareRoot<T>(add<T>(sum, epsilon)));
+  let at: u32 = 0;
+  for (; at + size <= rowBytes; at += size) {
+    const g = summed<T, Clip>(list, count, values + at, size, clipKind, a, b);
+    storeVector<T>(w + at, subtract<T>(loadVector<T>(w + at), divide<T>(multiply<T>(rate, g), root)));
+  }
+  const rest = rowBytes - at;
+  if (rest === 0) return;
+  const g = summed<T, Clip>(list, count, values + at, rest, clipKind, a, b);
+  storePart<T>(w + at, subtract<T>(loadPart<T>(w + at, rest), divide<T>(multiply<T>(rate, g), root)), rest);
+}
+
+/** A vector, or the `bytes` of one, of the sum of the clipped slices in list order. */
+@inline
+function summed<T, Clip>(
+  list: usize,
+  count: u32,
+  values: usize,
+  bytes: u32,
+  clipKind: i32,
+  a: v128,
+  b: v128,
+): v128 {
+  if (count === 0) return clipped<T, Clip>(loadUpTo<T>(values, bytes), clipKind, a, b);
+  // A sum starts from +0, so a slice of -0 counts as +0.
+  let g = splat<T>(0);
+  for (let i: u32 = 0; i < count; i++) {
+    const slice = values + load<u32>(list + (i << 3));
+    g = add<T>(g, clipped<T, Clip>(loadUpTo<T>(slice, bytes), clipKind, a, b));
+  }
+  return g;
+}
+
+/** The mean over the row of the squares of that sum. */
+function meanSquare<T, Clip>(
+  list: usize,
+  count: u32,
+  values: usize,
+  rowBytes: u32,
+  clipKind: i32,
+  a: v128,
+  b: v128,
+): f64 {
+  const size = vectorBytes<T>();
+  // A row of no elements has no mean; it adds nothing.
+  if (rowBytes === 0) return 0;
+  const group: u32 = 8 * <u32>sizeof<T>();
+  let s01 = f64x2.splat(0);
+  let s23 = f64x2.splat(0);
+  let s45 = f64x2.splat(0);
+  let s67 = f64x2.splat(0);
+  let at: u32 = 0;
+  for (; at + group <= rowBytes; at += group) {
+    const v0 = summed<T, Clip>(list, count, values + at, size, clipKind, a, b);
+    const v1 = summed<T, Clip>(list, count, values + at + size, size, clipKind, a, b);
+    if (sizeof<T>() === 8) {
+      s01 = f64x2.add(s01, f64x2.mul(v0, v0));
+      s23 = f64x2.add(s23, f64x2.mul(v1, v1));
+      const v2 = summed<T, Clip>(list, count, values + at + 2 * size, size, clipKind, a, b);
+      const v3 = summed<T, Clip>(list, count, values + at + 3 * size, size, clipKind, a, b);
+      s45 = f64x2.add(s45, f64x2.mul(v2, v2));
+      s67 = f64x2.add(s67, f64x2.mul(v3, v3));
+    } else {
+      s01 = f64x2.add(s01, squaredLow(v0));
+      s23 = f64x2.add(s23, squaredLow(v128.shuffle<i64>(v0, v0, 1, 0)));
+      s45 = f64x2.add(s45, squaredLow(v1));
+      s67 = f64x2.add(s67, squaredLow(v128.shuffle<i64>(v1, v1, 1, 0)));
+    }
+  }
+  const all = f64x2.add(f64x2.add(s01, s23), f64x2.add(s45, s67));
+  let sum = f64x2.extract_lane(all, 0) + f64x2.extract_lane(all, 1);
+  for (; at < rowBytes; at += <u32>sizeof<T>()) {
+    const g = summed<T, Clip>(list, count, values + at, <u32>sizeof<T>(), clipKind, a, b);
+    const value = sizeof<T>() === 8 ? f64x2.extract_lane(g, 0) : <f64>f32x4.extract_lane(g, 0);
+    sum += value * value;
+  }
+  return sum / <f64>(rowBytes / <u32>sizeof<T>());
+}
+
+@inline
+function squaredLow(values: v128): v128 {
+  const pair = f64x2.promote_low_f32x4(values);
+  return f64x2.mul(pair, pair);
+}
+
+/** The first lane in every lane. */
+@inline
+function everywhere<T>(value: v128): v128 {
+  if (sizeof<T>() === 8) return i64x2.splat(i64x2.extract_lane(value, 0));
+  return i32x4.splat(i32x4.extract_lane(value, 0));
+}
+
+@inline
+function loadUpTo<T>(address: usize, bytes: u32): v128 {
+  return bytes === vectorBytes<T>() ? loadVector<T>(address) : loadPart<T>(address, bytes);
+}
+
+function averageRow<T>(w: usize, e: usize, rowBytes: u32, m: v128, c: v128, emaKind: i32): void {
+  const size = vectorBytes<T>();
+  let at: u32 = 0;
+  for (; at + size <= rowBytes; at += size) {
+    const average = averaged<T>(loadVector<T>(e + at), loadVector<T>(w + at), m, c);
+    storeVector<T>(e + at, average);
+    if (emaKind === EMA_OVERWRITE) storeVector<T>(w + at, average);
+  }
+  const rest = rowBytes - at;
+  if (rest === 0) return;
+  const average = averaged<T>(loadPart<T>(e + at, rest), loadPart<T>(w + at, rest), m, c);
+  storePart<T>(e + at, average, rest);
+  if (emaKind === EMA_OVERWRITE) storePart<T>(w + at, average, rest);
+}
