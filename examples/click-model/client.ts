@@ -11,6 +11,7 @@ export interface ClientJob {
   readonly events: number;
   readonly batchSize: number;
   readonly lag: number;
+  readonly maxBehind: number;
 }
 
 export type ClientMessage =

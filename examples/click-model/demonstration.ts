@@ -17,6 +17,7 @@ export interface Demonstration {
 /** Flights in a request, and how many depart before an outcome is known: about six hours' worth. */
 const batchSize = 256;
 const lag = 4096;
+const maxBehind = 256;
 const idleMs = 4000;
 
 function latencyOf(message: ClientMessage): LatencySummary {
@@ -26,7 +27,7 @@ function latencyOf(message: ClientMessage): LatencySummary {
 
 export async function demonstrate(events: number, directory?: string): Promise<Demonstration> {
   const service = await Service.start(0, { directory });
-  const job = { url: service.url, events, batchSize, lag };
+  const job = { url: service.url, events, batchSize, lag, maxBehind };
   const streamer = new ClientThread({ ...job, role: "stream" });
   const prober = new ClientThread({ ...job, role: "probe" });
   try {

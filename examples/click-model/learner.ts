@@ -1,6 +1,7 @@
 /** The queue of batches to learn: one step at a time, in the order of arrival, and no more than fit. */
 import type { LandedFlight } from "./flights.js";
 import type { Model } from "./model.js";
+import { maxEvents } from "./schemas.js";
 import { Scores, WindowScores } from "./scores.js";
 
 /** The queue has no room for the batch now; it will have later. */
@@ -26,7 +27,7 @@ export interface LearnerOptions {
   readonly windowSize: number;
 }
 
-export const defaultLearner: LearnerOptions = { maxQueue: 4096, stepSize: 64, windowSize: 20_000 };
+export const defaultLearner: LearnerOptions = { maxQueue: 4096, stepSize: 128, windowSize: 20_000 };
 
 export class Learner {
   readonly options: LearnerOptions;
@@ -42,6 +43,10 @@ export class Learner {
   #running: Promise<void> | undefined;
 
   constructor(model: Model, options: LearnerOptions = defaultLearner) {
+    if (options.maxQueue < maxEvents) {
+      // A request that never fits would be told to come again for ever.
+      throw new RangeError(`maxQueue must be at least ${maxEvents}, the most of a request`);
+    }
     this.options = options;
     this.window = new WindowScores(options.windowSize);
     this.#model = model;

@@ -1,5 +1,8 @@
 /** What the requests must look like; whatever else arrives is answered with 400 and the reason. */
 
+/** Most events of one request. */
+export const maxEvents = 1024;
+
 const properties = {
   departure: {
     type: "string",
@@ -20,7 +23,7 @@ function eventsOf(extra: Readonly<Record<string, object>>) {
   };
   return {
     type: "object",
-    properties: { events: { type: "array", items: event, minItems: 1, maxItems: 1024 } },
+    properties: { events: { type: "array", items: event, minItems: 1, maxItems: maxEvents } },
     required: ["events"],
     additionalProperties: false,
   };

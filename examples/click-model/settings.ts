@@ -16,7 +16,7 @@ export class UsageError extends Error {
 export const usage = `usage: main.js [--events N]
        main.js --serve [--port N] [--model DIR]
   without --serve  starts the service, streams flights through it, prints how it did, and stops it
-  --events N       flights to stream, up to 3,000,000 (default 300,000)
+  --events N       flights to stream, up to 3,000,000 (default 600,000)
   --serve          only the service, on 127.0.0.1, until SIGTERM or SIGINT
   --port N         its port (default 8080; 0 takes any free one)
   --model DIR      continue from the model in DIR if there is one, and save it there at the end`;
@@ -39,7 +39,7 @@ export function readCommandLine(args: readonly string[]): CommandLine | undefine
       serve: { type: "boolean", default: false },
       port: { type: "string", default: "8080" },
       model: { type: "string" },
-      events: { type: "string", default: "300000" },
+      events: { type: "string", default: "600000" },
       help: { type: "boolean", short: "h", default: false },
     },
   });

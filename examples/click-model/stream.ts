@@ -17,6 +17,8 @@ export interface StreamOptions {
   /** Flights in one request. */
   readonly batchSize: number;
   readonly lag: number;
+  /** The stream goes on when so many events or fewer wait to be learned. */
+  readonly maxBehind: number;
 }
 
 export interface Judgement {
@@ -52,12 +54,8 @@ function expectStatus(path: string, reply: Reply, status: number): void {
   }
 }
 
-/** Offers events until the service takes them, at its own pace. Resolves to the number of refusals. */
-export async function learnPatiently(
-  client: JsonClient,
-  events: readonly LandedFlight[],
-  waitMs?: number,
-): Promise<number> {
+/** Offers events until the service takes them. Resolves to the number of refusals. */
+export async function learnPatiently(client: JsonClient, events: readonly LandedFlight[]): Promise<number> {
   for (let refused = 0; ; refused++) {
     const reply = await client.post("/learn", { events });
     if (reply.status !== 503) {
@@ -67,13 +65,26 @@ export async function learnPatiently(
     const seconds = Number(reply.headers["retry-after"]);
     // Without Retry-After the service is not busy but stopping: to wait would be in vain.
     if (!(seconds > 0)) expectStatus("/learn", reply, 202);
-    await sleep(waitMs ?? 1000 * seconds);
+    await sleep(1000 * seconds);
+  }
+}
+
+/**
+ * Resolves when at most `maxBehind` events wait to be learned. Weeks pass in seconds here: without waiting, the
+ * queue would add hours of flights to the lag, which no service in real time would have.
+ */
+async function caughtUp(client: JsonClient, maxBehind: number): Promise<void> {
+  for (;;) {
+    const reply = await client.get("/metrics");
+    expectStatus("/metrics", reply, 200);
+    if (reply.body.queue <= maxBehind) return;
+    await sleep(2);
   }
 }
 
 export async function streamFlights(
   flights: readonly LandedFlight[],
-  { url, batchSize, lag }: StreamOptions,
+  { url, batchSize, lag, maxBehind }: StreamOptions,
 ): Promise<StreamResult> {
   const client = new JsonClient(url);
   const { buckets, seed } = defaultModel;
@@ -101,8 +112,8 @@ export async function streamFlights(
     flying.push({ batch, rows });
     if (flying.length <= lagBatches) continue;
     const landed = flying.shift()!;
-    // Refusals here mean that the model is behind by the whole queue: a tenth of the asked second is enough.
-    refused += await learnPatiently(client, landed.batch, 100);
+    refused += await learnPatiently(client, landed.batch);
+    await caughtUp(client, maxBehind);
     landed.batch.forEach(({ late }, i) => {
       baselines.plain.learn(landed.rows, i * fieldCount, late);
       baselines.constant.learn(late);
