@@ -18,14 +18,13 @@ export interface Demonstration {
 const batchSize = 256;
 const lag = 4096;
 const maxBehind = 256;
-const idleMs = 4000;
 
 function latencyOf(message: ClientMessage): LatencySummary {
   if (message.kind !== "probed") throw new Error(`A prober sent ${message.kind}`);
   return message.latency;
 }
 
-export async function demonstrate(events: number, directory?: string): Promise<Demonstration> {
+export async function demonstrate(events: number, directory?: string, idleMs = 4000): Promise<Demonstration> {
   const service = await Service.start(0, { directory });
   const job = { url: service.url, events, batchSize, lag, maxBehind };
   const streamer = new ClientThread({ ...job, role: "stream" });
@@ -33,7 +32,7 @@ export async function demonstrate(events: number, directory?: string): Promise<D
   try {
     await Promise.all([streamer.ready(), prober.ready()]);
     // The first requests are slow until the code is compiled; they are not measured.
-    await during(prober, () => sleep(1000));
+    await during(prober, () => sleep(idleMs / 4));
     const [, idle] = await during(prober, () => sleep(idleMs));
     const [streamed, learning] = await during(prober, () => streamer.start());
     if (streamed.kind !== "streamed") throw new Error(`The streamer sent ${streamed.kind}`);

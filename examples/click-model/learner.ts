@@ -39,6 +39,7 @@ export class Learner {
   #waiting = 0;
   #steps = 0;
   #failedSteps = 0;
+  #lastFailed = false;
   #stopped = false;
   #running: Promise<void> | undefined;
 
@@ -64,6 +65,11 @@ export class Learner {
   /** Steps that were refused or broken off; their events are lost. */
   get failedSteps(): number {
     return this.#failedSteps;
+  }
+
+  /** Whether the last step failed; one that succeeds makes up for it. */
+  get lastFailed(): boolean {
+    return this.#lastFailed;
   }
 
   /** Takes events to learn, all or none. @throws BusyError, StoppedError */
@@ -100,6 +106,7 @@ export class Learner {
     try {
       const probabilities = await this.#model.learn(batch);
       this.#steps++;
+      this.#lastFailed = false;
       for (let i = 0; i < batch.length; i++) {
         this.scores.add(probabilities[i]!, batch[i]!.late);
         this.window.add(probabilities[i]!, batch[i]!.late);
@@ -107,6 +114,7 @@ export class Learner {
     } catch (error) {
       // One bad step must not end the service; its number shows in the metrics and in /healthz.
       this.#failedSteps++;
+      this.#lastFailed = true;
       process.emitWarning(error instanceof Error ? error : String(error));
     }
   }

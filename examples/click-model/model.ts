@@ -63,7 +63,11 @@ export class Model {
       initialAccumulatorValue: options.initialAccumulatorValue,
       runtime,
     });
-    // Slots are made now, so that no request waits for them.
+  }
+
+  /** Makes the slots, which the first step would do otherwise; `iterations` counts the steps taken before. */
+  build(iterations = 0): void {
+    this.optimizer.iterations = iterations;
     this.optimizer.build([this.table, this.bias]);
   }
 

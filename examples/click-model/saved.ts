@@ -39,7 +39,7 @@ export async function saveModel(model: Model, directory: string): Promise<void> 
   await rename(fresh, directory);
 }
 
-/** Continues from what was saved; false if nothing was. @throws SavedModelError */
+/** Continues a new model from what was saved; false if nothing was. @throws SavedModelError */
 export async function restoreModel(model: Model, directory: string): Promise<boolean> {
   let text: string;
   try {
@@ -54,6 +54,7 @@ export async function restoreModel(model: Model, directory: string): Promise<boo
       `${directory} holds a model of other settings: ${JSON.stringify(saved.options)}`,
     );
   }
+  model.build(saved.iterations);
   for (const [file, variable] of state(model)) {
     const bytes = await readFile(join(directory, file));
     if (bytes.byteLength !== 4 * variable.size) {
@@ -61,6 +62,5 @@ export async function restoreModel(model: Model, directory: string): Promise<boo
     }
     variable.assign(new Float32Array(Uint8Array.from(bytes).buffer));
   }
-  model.optimizer.iterations = saved.iterations;
   return true;
 }

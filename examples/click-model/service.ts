@@ -64,7 +64,10 @@ export class Service {
   static async start(port = 0, options: ServiceOptions = {}): Promise<Service> {
     const service = new Service(options);
     try {
-      if (options.directory !== undefined) await restoreModel(service.model, options.directory);
+      const { directory } = options;
+      const restored = directory !== undefined && (await restoreModel(service.model, directory));
+      // The slots are made now, so that no request waits for them.
+      if (!restored) service.model.build();
       await service.#runtime.ready();
       await service.#app.listen({ host: "127.0.0.1", port });
     } catch (error) {
@@ -147,9 +150,9 @@ export class Service {
     );
     app.get("/metrics", async () => this.metrics());
     app.get("/healthz", async (_request, reply) => {
-      const { failedSteps } = this.learner;
-      if (failedSteps > 0) reply.code(500);
-      return { status: failedSteps > 0 ? `${failedSteps} steps failed` : "ok" };
+      const { lastFailed } = this.learner;
+      if (lastFailed) reply.code(500);
+      return { status: lastFailed ? "the last step failed" : "ok" };
     });
     app.setErrorHandler(async (error, _request, reply) => {
       if (error instanceof BusyError) reply.header("retry-after", "1");
