@@ -24,8 +24,8 @@ function latencyOf(message: ClientMessage): LatencySummary {
   return message.latency;
 }
 
-export async function demonstrate(events: number, directory?: string, idleMs = 4000): Promise<Demonstration> {
-  const service = await Service.start(0, { directory });
+export async function demonstrate(events: number, modelFile?: string, idleMs = 4000): Promise<Demonstration> {
+  const service = await Service.start(0, { modelFile });
   const job = { url: service.url, events, batchSize, lag, maxBehind };
   const streamer = new ClientThread({ ...job, role: "stream" });
   const prober = new ClientThread({ ...job, role: "probe" });

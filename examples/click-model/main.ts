@@ -12,11 +12,11 @@ function print(text: string): void {
 }
 
 /** Runs until a signal asks it to end. The handlers stay, so that a second signal does not cut the stop short. */
-async function serve({ port, directory }: CommandLine): Promise<void> {
+async function serve({ port, modelFile }: CommandLine): Promise<void> {
   const asked = new Promise<NodeJS.Signals>((resolve) => {
     for (const signal of ["SIGTERM", "SIGINT"] as const) process.on(signal, resolve);
   });
-  const service = await Service.start(port, { directory });
+  const service = await Service.start(port, { modelFile });
   print(`listening on ${service.url}`);
   print(`${await asked}: stopping`);
   await service.stop();
@@ -30,7 +30,7 @@ try {
   else if (commandLine.serve) await serve(commandLine);
   else {
     print(`${commandLine.events.toLocaleString("en")} flights through a service on loopback\n`);
-    print(report(await demonstrate(commandLine.events, commandLine.directory)));
+    print(report(await demonstrate(commandLine.events, commandLine.modelFile)));
   }
 } catch (error) {
   if (!(error instanceof Error)) throw error;

@@ -1,66 +1,71 @@
-/** The model on disk: its settings in JSON, and the variables with their accumulators as raw float32. */
-import { mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
-import { join } from "node:path";
+/**
+ * The model in one file: a line of JSON, then the variables and their accumulators as raw float32 of this machine's
+ * byte order.
+ */
+import { readFile, rename, writeFile } from "node:fs/promises";
 import type { Variable } from "@shardgrad/core";
 import type { Model, ModelOptions } from "./model.js";
 
-/** What is in the directory is not a model of the settings that were asked for. */
+/** The file does not hold a model of the settings that were asked for. */
 export class SavedModelError extends Error {
   override readonly name = "SavedModelError";
 }
 
-interface Saved {
+interface Header {
   readonly options: ModelOptions;
   readonly iterations: number;
 }
 
-/** The variables that make up the state, by the name of their file. */
-function state({ table, bias, optimizer }: Model): [string, Variable][] {
-  return [
-    ["table.f32", table],
-    ["bias.f32", bias],
-    ["table-accumulator.f32", optimizer.accumulators[0]!],
-    ["bias-accumulator.f32", optimizer.accumulators[1]!],
-  ];
+const newline = 0x0a;
+
+/** The variables that make up the state, in the order of the file. */
+function state({ table, bias, optimizer }: Model): readonly Variable[] {
+  return [table, bias, ...optimizer.accumulators];
 }
 
-/** Writes to a new directory and puts it into place at the end, so that a crash leaves the old one or the new one. */
-export async function saveModel(model: Model, directory: string): Promise<void> {
-  const fresh = `${directory}.new`;
-  await rm(fresh, { recursive: true, force: true });
-  await mkdir(fresh, { recursive: true });
-  for (const [file, variable] of state(model)) {
-    // Files are written from memory that is not shared.
-    await writeFile(join(fresh, file), (variable.data as Float32Array).slice());
-  }
-  const saved: Saved = { options: model.options, iterations: model.optimizer.iterations };
-  await writeFile(join(fresh, "model.json"), `${JSON.stringify(saved, undefined, 2)}\n`);
-  await rm(directory, { recursive: true, force: true });
-  await rename(fresh, directory);
+/** Written beside the file and put into its place at the end: a crash leaves the old model or the new one. */
+export async function saveModel(model: Model, path: string): Promise<void> {
+  const header: Header = { options: model.options, iterations: model.optimizer.iterations };
+  // Files are written from memory that is not shared.
+  const parts = state(model).map(({ data }) => Buffer.from((data as Float32Array).slice().buffer));
+  const fresh = `${path}.new`;
+  await writeFile(fresh, Buffer.concat([Buffer.from(`${JSON.stringify(header)}\n`), ...parts]));
+  await rename(fresh, path);
 }
 
 /** Continues a new model from what was saved; false if nothing was. @throws SavedModelError */
-export async function restoreModel(model: Model, directory: string): Promise<boolean> {
-  let text: string;
+export async function restoreModel(model: Model, path: string): Promise<boolean> {
+  let bytes: Buffer;
   try {
-    text = await readFile(join(directory, "model.json"), "utf8");
+    bytes = await readFile(path);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === "ENOENT") return false;
     throw error;
   }
-  const saved = JSON.parse(text) as Saved;
-  if (JSON.stringify(saved.options) !== JSON.stringify(model.options)) {
-    throw new SavedModelError(
-      `${directory} holds a model of other settings: ${JSON.stringify(saved.options)}`,
-    );
+  const start = bytes.indexOf(newline) + 1;
+  const { options, iterations } = readHeader(bytes.toString("utf8", 0, start), path);
+  if (JSON.stringify(options) !== JSON.stringify(model.options)) {
+    throw new SavedModelError(`${path} holds a model of other settings: ${JSON.stringify(options)}`);
   }
-  model.build(saved.iterations);
-  for (const [file, variable] of state(model)) {
-    const bytes = await readFile(join(directory, file));
-    if (bytes.byteLength !== 4 * variable.size) {
-      throw new SavedModelError(`${file} has ${bytes.byteLength} bytes, expected ${4 * variable.size}`);
-    }
-    variable.assign(new Float32Array(Uint8Array.from(bytes).buffer));
+  model.build(iterations);
+  const size = state(model).reduce((sum, variable) => sum + variable.size, 0);
+  if (bytes.length - start !== 4 * size) {
+    throw new SavedModelError(`${path} has ${bytes.length - start} bytes of numbers, expected ${4 * size}`);
+  }
+  // A copy, because floats must begin at a multiple of four.
+  const numbers = new Float32Array(Uint8Array.from(bytes.subarray(start)).buffer);
+  let at = 0;
+  for (const variable of state(model)) {
+    variable.assign(numbers.subarray(at, at + variable.size));
+    at += variable.size;
   }
   return true;
+}
+
+function readHeader(text: string, path: string): Header {
+  try {
+    return JSON.parse(text) as Header;
+  } catch (cause) {
+    throw new SavedModelError(`${path} is not a saved model`, { cause });
+  }
 }

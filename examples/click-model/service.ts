@@ -14,7 +14,7 @@ export interface ServiceOptions {
   /** Threads of the optimizer. */
   readonly threads?: number;
   /** Where the model is read from at the start, if it is there, and written at the end. */
-  readonly directory?: string | undefined;
+  readonly modelFile?: string | undefined;
 }
 
 interface Judged {
@@ -45,7 +45,7 @@ export class Service {
   readonly learner: Learner;
   readonly #app: FastifyInstance;
   readonly #runtime: Runtime;
-  readonly #directory: string | undefined;
+  readonly #modelFile: string | undefined;
   readonly #latency = new Latency();
   #predicted = 0;
   #firstLearned: number | undefined;
@@ -56,7 +56,7 @@ export class Service {
     this.#runtime = new Runtime({ threads: options.threads ?? 1, inlineThreshold: 0 });
     this.model = new Model(this.#runtime, options.model ?? defaultModel);
     this.learner = new Learner(this.model, options.learner ?? defaultLearner);
-    this.#directory = options.directory;
+    this.#modelFile = options.modelFile;
     this.#app = this.#routes();
   }
 
@@ -64,8 +64,8 @@ export class Service {
   static async start(port = 0, options: ServiceOptions = {}): Promise<Service> {
     const service = new Service(options);
     try {
-      const { directory } = options;
-      const restored = directory !== undefined && (await restoreModel(service.model, directory));
+      const { modelFile } = options;
+      const restored = modelFile !== undefined && (await restoreModel(service.model, modelFile));
       // The slots are made now, so that no request waits for them.
       if (!restored) service.model.build();
       await service.#runtime.ready();
@@ -93,7 +93,7 @@ export class Service {
     try {
       await this.#app.close();
       await this.learner.stop();
-      if (this.#directory !== undefined) await saveModel(this.model, this.#directory);
+      if (this.#modelFile !== undefined) await saveModel(this.model, this.#modelFile);
     } finally {
       await this.#close();
     }

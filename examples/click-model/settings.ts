@@ -4,7 +4,7 @@ import { parseArgs } from "node:util";
 export interface CommandLine {
   readonly serve: boolean;
   readonly port: number;
-  readonly directory: string | undefined;
+  readonly modelFile: string | undefined;
   readonly events: number;
 }
 
@@ -14,12 +14,12 @@ export class UsageError extends Error {
 }
 
 export const usage = `usage: main.js [--events N]
-       main.js --serve [--port N] [--model DIR]
+       main.js --serve [--port N] [--model FILE]
   without --serve  starts the service, streams flights through it, prints how it did, and stops it
   --events N       flights to stream, up to 3,000,000 (default 600,000)
   --serve          only the service, on 127.0.0.1, until SIGTERM or SIGINT
   --port N         its port (default 8080; 0 takes any free one)
-  --model DIR      continue from the model in DIR if there is one, and save it there at the end`;
+  --model FILE      continue from the model in FILE if it is there, and save it there at the end`;
 
 function wholeNumber(option: string, text: string, minimum: number, maximum: number): number {
   const value = text.trim() === "" ? Number.NaN : Number(text);
@@ -47,7 +47,7 @@ export function readCommandLine(args: readonly string[]): CommandLine | undefine
   return {
     serve: values.serve,
     port: wholeNumber("port", values.port, 0, 65_535),
-    directory: values.model,
+    modelFile: values.model,
     events: wholeNumber("events", values.events, 1000, 3_000_000),
   };
 }

@@ -90,7 +90,7 @@ export async function streamFlights(
   const { buckets, seed } = defaultModel;
   const ids = new HashedIds({ buckets, seed });
   const baselines = {
-    plain: new PlainLogisticRegression({ buckets, learningRate: 0.1 }),
+    plain: new PlainLogisticRegression({ buckets, learningRate: 0.07 }),
     constant: new ConstantBaseline(),
   };
   const scores = { shardgrad: new Scores(), plain: new Scores(), constant: new Scores() };

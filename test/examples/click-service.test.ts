@@ -141,7 +141,7 @@ it("tells to come again when the queue is full, and takes more when it is not", 
 
 it("finishes what is queued before it ends, saves the model, and continues from it", async () => {
   const saved = join(directory, "graceful");
-  const service = await Service.start(0, { model, directory: saved });
+  const service = await Service.start(0, { model, modelFile: saved });
   const { url } = service;
   const client = new JsonClient(url);
   const open = gate(service);
@@ -155,7 +155,7 @@ it("finishes what is queued before it ends, saves the model, and continues from 
   client.close();
   await expect(new JsonClient(url).get("/healthz")).rejects.toThrow("ECONNREFUSED");
 
-  const again = await Service.start(0, { model, directory: saved });
+  const again = await Service.start(0, { model, modelFile: saved });
   const probe = flights.slice(500, 600);
   expect(again.model.predict(probe)).toEqual(service.model.predict(probe));
   expect(again.model.optimizer.iterations).toBe(service.metrics().steps);
@@ -163,9 +163,12 @@ it("finishes what is queued before it ends, saves the model, and continues from 
   await again.stop();
 
   const other = { ...model, buckets: 2 ** 12 };
-  await expect(Service.start(0, { model: other, directory: saved })).rejects.toThrow(SavedModelError);
-  await writeFile(join(saved, "bias.f32"), new Float32Array(2));
-  await expect(Service.start(0, { model, directory: saved })).rejects.toThrow("bias.f32 has 8 bytes");
+  await expect(Service.start(0, { model: other, modelFile: saved })).rejects.toThrow(SavedModelError);
+  const bytes = await readFile(saved);
+  await writeFile(saved, bytes.subarray(0, bytes.length - 4));
+  await expect(Service.start(0, { model, modelFile: saved })).rejects.toThrow("bytes of numbers, expected");
+  await writeFile(saved, "something else\n");
+  await expect(Service.start(0, { model, modelFile: saved })).rejects.toThrow("is not a saved model");
 });
 
 it.skipIf(process.platform === "win32")("ends with 0 at SIGTERM, with everything learned", async () => {
@@ -189,7 +192,8 @@ it.skipIf(process.platform === "win32")("ends with 0 at SIGTERM, with everything
   expect(await closed).toBe(0);
   client.close();
   expect(output).toContain("stopped: 3000 events learned, 0 left in the queue");
-  const { iterations } = JSON.parse(await readFile(join(saved, "model.json"), "utf8"));
+  const [header] = (await readFile(saved, "latin1")).split("\n", 1);
+  const { iterations } = JSON.parse(header!);
   expect(iterations).toBe(3 * Math.ceil(1000 / defaultLearner.stepSize));
 });
 
@@ -213,11 +217,11 @@ it("the demonstration streams, measures and stops", async () => {
 
 describe("the command line", () => {
   it("is read", () => {
-    expect(readCommandLine([])).toEqual({ serve: false, port: 8080, directory: undefined, events: 600_000 });
+    expect(readCommandLine([])).toEqual({ serve: false, port: 8080, modelFile: undefined, events: 600_000 });
     expect(readCommandLine(["--serve", "--port", "0", "--model", "x"])).toMatchObject({
       serve: true,
       port: 0,
-      directory: "x",
+      modelFile: "x",
     });
     expect(readCommandLine(["--help"])).toBeUndefined();
   });
