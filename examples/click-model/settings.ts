@@ -19,7 +19,7 @@ export const usage = `usage: main.js [--events N]
   --events N       flights to stream, up to 3,000,000 (default 600,000)
   --serve          only the service, on 127.0.0.1, until SIGTERM or SIGINT
   --port N         its port (default 8080; 0 takes any free one)
-  --model FILE      continue from the model in FILE if it is there, and save it there at the end`;
+  --model FILE     continue from the model in FILE if it is there, and save it there at the end`;
 
 function wholeNumber(option: string, text: string, minimum: number, maximum: number): number {
   const value = text.trim() === "" ? Number.NaN : Number(text);
