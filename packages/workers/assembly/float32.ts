@@ -4,7 +4,7 @@ import { adagradDense } from "./dense";
 import { ema } from "./ema";
 import { sumSquares } from "./norms";
 import { adagradRows } from "./rows";
-import { rowwiseDense, rowwiseRows } from "./rowwise";
+import { rowwiseDense } from "./rowwise";
 
 export function adagradDenseF32(
   variable: usize,
@@ -73,6 +73,7 @@ export function adagradRowsF32(
     clipA,
     clipB,
     perRow,
+    false,
   );
 }
 
@@ -147,7 +148,7 @@ export function rowwiseRowsF32(
   clipB: f64,
   perRow: u32,
 ): void {
-  rowwiseRows<f32>(
+  adagradRows<f32>(
     variable,
     accumulator,
     rowSize,
@@ -164,5 +165,6 @@ export function rowwiseRowsF32(
     clipA,
     clipB,
     perRow,
+    true,
   );
 }

@@ -56,6 +56,18 @@ export function storePart<T>(address: usize, value: v128, bytes: u32): void {
   }
 }
 
+/** A full vector, or the last bytes of an array. */
+@inline
+export function loadUpTo<T>(address: usize, bytes: u32): v128 {
+  return bytes === vectorBytes<T>() ? loadVector<T>(address) : loadPart<T>(address, bytes);
+}
+
+@inline
+export function storeUpTo<T>(address: usize, value: v128, bytes: u32): void {
+  if (bytes === vectorBytes<T>()) storeVector<T>(address, value);
+  else storePart<T>(address, value, bytes);
+}
+
 /** A scalar rounded once to the dtype, in every lane. */
 @inline
 export function splat<T>(value: f64): v128 {

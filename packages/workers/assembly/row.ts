@@ -1,6 +1,17 @@
 // The update of one row by its slices.
 import { clipped, stepped } from "./formulas";
-import { add, loadPart, loadVector, multiply, splat, storePart, storeVector, vectorBytes } from "./lanes";
+import {
+  add,
+  loadPart,
+  loadUpTo,
+  loadVector,
+  multiply,
+  splat,
+  storePart,
+  storeUpTo,
+  storeVector,
+  vectorBytes,
+} from "./lanes";
 
 /** The usual case: one slice. A sum starts from +0, so a slice of -0 counts as +0. */
 @inline
@@ -110,15 +121,4 @@ export function manySlices<T, Clip>(
     storeUpTo<T>(w + at, stepped<T>(loadUpTo<T>(w + at, part), sum, g, rate, epsilon), part);
     at += part;
   }
-}
-
-@inline
-function loadUpTo<T>(address: usize, bytes: u32): v128 {
-  return bytes === vectorBytes<T>() ? loadVector<T>(address) : loadPart<T>(address, bytes);
-}
-
-@inline
-function storeUpTo<T>(address: usize, value: v128, bytes: u32): void {
-  if (bytes === vectorBytes<T>()) storeVector<T>(address, value);
-  else storePart<T>(address, value, bytes);
 }

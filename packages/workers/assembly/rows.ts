@@ -1,4 +1,5 @@
-// Sparse Adagrad: only the rows named by the slices, each by the lane that owns it.
+// Sparse Adagrad: only the rows named by the slices, each by the lane that owns it. With `rowwise` accumulators have one
+// element a row.
 import {
   CLIP_NONE,
   CLIP_NORM,
@@ -12,7 +13,8 @@ import {
 import { splat } from "./lanes";
 import { manySlices, oneSlice } from "./row";
 import { entries, sortedEntries } from "./slices";
-import { touchEntries } from "./touch";
+import { updateRow } from "./rowwise";
+import { touchEntries, touchRowwise } from "./touch";
 
 export function adagradRows<T>(
   variable: usize,
@@ -31,6 +33,7 @@ export function adagradRows<T>(
   clipA: f64,
   clipB: f64,
   perRow: u32,
+  rowwise: bool,
 ): void {
   const rowBytes = rowSize * <u32>sizeof<T>();
   const list = sortedEntries(indices, sliceCount, lane, laneCount, ownerShift, rowBytes, scratch);
@@ -44,11 +47,11 @@ export function adagradRows<T>(
   const k = clipKind;
   const o = scratch;
   // binary16 spends its time in rounding: one loop that looks at the kind does.
-  if (sizeof<T>() === 2) pass<T, ClipAny>(w, s, n, list, values, o, rate, eps, k, a, b, perRow);
-  else if (k === CLIP_NONE) pass<T, ClipNone>(w, s, n, list, values, o, rate, eps, k, a, b, perRow);
-  else if (k === CLIP_SCALE) pass<T, ClipScale>(w, s, n, list, values, o, rate, eps, k, a, b, perRow);
-  else if (k === CLIP_NORM) pass<T, ClipNorm>(w, s, n, list, values, o, rate, eps, k, a, b, perRow);
-  else pass<T, ClipValue>(w, s, n, list, values, o, rate, eps, k, a, b, perRow);
+  if (sizeof<T>() === 2) pass<T, ClipAny>(w, s, n, list, values, o, rate, eps, k, a, b, perRow, rowwise);
+  else if (k === CLIP_NONE) pass<T, ClipNone>(w, s, n, list, values, o, rate, eps, k, a, b, perRow, rowwise);
+  else if (k === CLIP_SCALE) pass<T, ClipScale>(w, s, n, list, values, o, rate, eps, k, a, b, perRow, rowwise);
+  else if (k === CLIP_NORM) pass<T, ClipNorm>(w, s, n, list, values, o, rate, eps, k, a, b, perRow, rowwise);
+  else pass<T, ClipValue>(w, s, n, list, values, o, rate, eps, k, a, b, perRow, rowwise);
 }
 
 /** Bytes of variable rows in one block; the accumulator rows and slices come on top. */
@@ -68,7 +71,9 @@ function pass<T, Clip>(
   a: v128,
   b: v128,
   perRow: u32,
+  rowwise: bool,
 ): void {
+  const accumulatorBytes = rowwise ? <u32>sizeof<T>() : rowBytes;
   const block = min<u32>(max<u32>(BLOCK_BYTES / rowBytes, 1), MOST_ROWS);
   const count = entries;
   let touched: u32 = 0;
@@ -78,7 +83,9 @@ function pass<T, Clip>(
     const blockEnd = min<u32>(next + block, count);
     const touchEnd = min<u32>(blockEnd + block, count);
     if (touched < touchEnd) {
-      seen ^= touchEntries(list, touched, touchEnd, variable, accumulator, values, rowBytes);
+      seen ^= rowwise
+        ? touchRowwise(list, touched, touchEnd, variable, accumulator, values, rowBytes, accumulatorBytes)
+        : touchEntries(list, touched, touchEnd, variable, accumulator, values, rowBytes);
       touched = touchEnd;
     }
     while (next < blockEnd) {
@@ -88,8 +95,12 @@ function pass<T, Clip>(
       next++;
       while (next < count && load<u32>(list + (next << 3) + 4) === row) next++;
       const w = variable + row * rowBytes;
-      const s = accumulator + row * rowBytes;
-      if (next - start === 1) {
+      const s = accumulator + row * accumulatorBytes;
+      if (rowwise) {
+        const first = list + (start << 3);
+        const each = perRow === 0;
+        updateRow<T, Clip>(w, s, first, next - start, values, rowBytes, rate, epsilon, clipKind, a, b, each);
+      } else if (next - start === 1) {
         oneSlice<T, Clip>(w, s, values + <u32>entry, rowBytes, rate, epsilon, clipKind, a, b);
       } else {
         const first = list + (start << 3);

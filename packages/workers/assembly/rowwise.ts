@@ -1,23 +1,11 @@
 // Adagrad with one accumulator element a row: accumulator += the mean over the row of g * g. The squares are summed in
 // float64, in the order of norms.ts, and their mean is rounded once to the dtype.
-import {
-  averaged,
-  CLIP_NONE,
-  CLIP_NORM,
-  CLIP_SCALE,
-  ClipAny,
-  ClipNone,
-  ClipNorm,
-  ClipScale,
-  ClipValue,
-  clipped,
-  EMA_NONE,
-  EMA_OVERWRITE,
-} from "./formulas";
+import { averaged, ClipAny, clipped, EMA_NONE, EMA_OVERWRITE } from "./formulas";
 import {
   add,
   divide,
   loadPart,
+  loadUpTo,
   loadVector,
   multiply,
   splat,
@@ -27,8 +15,6 @@ import {
   subtract,
   vectorBytes,
 } from "./lanes";
-import { entries, sortedEntries } from "./slices";
-import { touchRowwise } from "./touch";
 
 export function rowwiseDense<T>(
   variable: usize,
@@ -62,86 +48,8 @@ export function rowwiseDense<T>(
   }
 }
 
-export function rowwiseRows<T>(
-  variable: usize,
-  accumulator: usize,
-  rowSize: u32,
-  indices: usize,
-  values: usize,
-  sliceCount: u32,
-  lane: u32,
-  laneCount: u32,
-  ownerShift: u32,
-  scratch: usize,
-  learningRate: f64,
-  epsilon: f64,
-  clipKind: i32,
-  clipA: f64,
-  clipB: f64,
-  perRow: u32,
-): void {
-  const rowBytes = rowSize * <u32>sizeof<T>();
-  const list = sortedEntries(indices, sliceCount, lane, laneCount, ownerShift, rowBytes, scratch);
-  const rate = splat<T>(learningRate);
-  const eps = splat<T>(epsilon);
-  const a = splat<T>(clipA);
-  const b = splat<T>(clipB);
-  const w = variable;
-  const s = accumulator;
-  const n = rowBytes;
-  const k = clipKind;
-  const o = scratch;
-  // binary16 spends its time in rounding: one loop that looks at the kind does.
-  if (sizeof<T>() === 2) pass<T, ClipAny>(w, s, n, list, values, o, rate, eps, k, a, b, perRow);
-  else if (k === CLIP_NONE) pass<T, ClipNone>(w, s, n, list, values, o, rate, eps, k, a, b, perRow);
-  else if (k === CLIP_SCALE) pass<T, ClipScale>(w, s, n, list, values, o, rate, eps, k, a, b, perRow);
-  else if (k === CLIP_NORM) pass<T, ClipNorm>(w, s, n, list, values, o, rate, eps, k, a, b, perRow);
-  else pass<T, ClipValue>(w, s, n, list, values, o, rate, eps, k, a, b, perRow);
-}
-
-/** Rows whose cache lines are touched ahead of their update. */
-const BLOCK_BYTES: u32 = 16384;
-const MOST_ROWS: u32 = 64;
-
-function pass<T, Clip>(
-  variable: usize,
-  accumulator: usize,
-  rowBytes: u32,
-  list: usize,
-  values: usize,
-  scratch: usize,
-  rate: v128,
-  epsilon: v128,
-  clipKind: i32,
-  a: v128,
-  b: v128,
-  perRow: u32,
-): void {
-  const block = min<u32>(max<u32>(BLOCK_BYTES / rowBytes, 1), MOST_ROWS);
-  const count = entries;
-  let seen: u32 = 0;
-  let next: u32 = 0;
-  let touched: u32 = 0;
-  while (next < count) {
-    if (next >= touched) {
-      touched = min<u32>(next + block, count);
-      seen ^= touchRowwise(list, next, touched, variable, accumulator, values, rowBytes, <u32>sizeof<T>());
-    }
-    const start = next;
-    const row = load<u32>(list + (start << 3) + 4);
-    next++;
-    while (next < count && load<u32>(list + (next << 3) + 4) === row) next++;
-    const w = variable + row * rowBytes;
-    const s = accumulator + row * <u32>sizeof<T>();
-    const first = list + (start << 3);
-    updateRow<T, Clip>(w, s, first, next - start, values, rowBytes, rate, epsilon, clipKind, a, b, perRow === 0);
-  }
-  // Stored so that the loads stay. The lists are not needed any more.
-  store<u32>(scratch, seen);
-}
-
 /** One row and its slices: `count` entries of `list`, or with a count of 0 the dense gradient at `values`. */
-function updateRow<T, Clip>(
+export function updateRow<T, Clip>(
   w: usize,
   s: usize,
   list: usize,
@@ -257,11 +165,6 @@ function squaredLow(values: v128): v128 {
 function everywhere<T>(value: v128): v128 {
   if (sizeof<T>() === 8) return i64x2.splat(i64x2.extract_lane(value, 0));
   return i32x4.splat(i32x4.extract_lane(value, 0));
-}
-
-@inline
-function loadUpTo<T>(address: usize, bytes: u32): v128 {
-  return bytes === vectorBytes<T>() ? loadVector<T>(address) : loadPart<T>(address, bytes);
 }
 
 function averageRow<T>(w: usize, e: usize, rowBytes: u32, m: v128, c: v128, emaKind: i32): void {

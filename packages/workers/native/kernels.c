@@ -24,8 +24,8 @@
 #define NAMED(name) JOIN(name, F32)
 #include "elementwise.inc"
 #include "norms.inc"
-#include "rows.inc"
 #include "rowwise.inc"
+#include "rows.inc"
 #undef REAL
 #undef BITS
 #undef SQRT
@@ -37,8 +37,8 @@
 #define NAMED(name) JOIN(name, F64)
 #include "elementwise.inc"
 #include "norms.inc"
-#include "rows.inc"
 #include "rowwise.inc"
+#include "rows.inc"
 #undef REAL
 #undef BITS
 #undef SQRT
