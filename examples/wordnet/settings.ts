@@ -12,6 +12,8 @@ export interface Training {
   readonly batches: number;
   readonly corruptionsPerSide: number;
   readonly learningRate: number;
+  /** The rate after maxEpochs, reached along a straight line; the learning rate itself keeps it constant. */
+  readonly finalLearningRate: number;
   readonly initialAccumulatorValue: number;
   readonly l2: number;
   /** Standard deviation of the initial embeddings. */
@@ -36,6 +38,7 @@ const short: Training = {
   batches: 200,
   corruptionsPerSide: 3,
   learningRate: 0.5,
+  finalLearningRate: 0.5,
   initialAccumulatorValue: 0.1,
   l2: 0.003,
   // Much smaller and ComplEx starts too near to its real, symmetric solutions and stays there.
