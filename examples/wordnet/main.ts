@@ -107,7 +107,8 @@ async function run(commandLine: CommandLine): Promise<void> {
   for (const { trained } of results) {
     print(
       `${trained.model}: ${trained.epochs} epochs in ${trained.seconds.toFixed(1)} s, ` +
-        `${trained.optimizerSeconds.toFixed(1)} s of it in the optimizer`,
+        `${trained.optimizerSeconds.toFixed(1)} s of it in the optimizer` +
+        (trained.validations.length > 0 ? `; kept epoch ${trained.bestEpoch}, the best by validation` : ""),
     );
   }
   const test = sample(split.test, setting.testTriples);

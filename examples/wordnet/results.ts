@@ -93,6 +93,8 @@ export async function saveResults(
     scores,
     withoutInverse,
     epochs: trained.epochs,
+    bestEpoch: trained.bestEpoch,
+    validations: trained.validations,
     seconds: trained.seconds,
     optimizerSeconds: trained.optimizerSeconds,
     losses: trained.losses,

@@ -5,7 +5,7 @@
  * being written: faster on machines with cores to spare, but never the same twice. In turns every thread works in
  * both halves of a step, and the result depends on the seed alone, not on the number of threads.
  */
-import { Adagrad, IndexedSlices, type Runtime, Variable } from "@shardgrad/core";
+import { Adagrad, IndexedSlices, PolynomialDecay, type Runtime, Variable } from "@shardgrad/core";
 import { type GradientJob, shardCount, slicesPerTriple } from "./gradients.js";
 import type { ModelName } from "./models.js";
 import { Random } from "./random.js";
@@ -21,6 +21,11 @@ export interface Progress {
   readonly stepsPerSecond: number;
 }
 
+export interface Validation {
+  readonly epoch: number;
+  readonly mrr: number;
+}
+
 export interface Trained {
   readonly model: ModelName;
   readonly rowSize: number;
@@ -28,6 +33,9 @@ export interface Trained {
   readonly relations: Variable;
   /** Mean loss of each epoch. */
   readonly losses: readonly number[];
+  readonly validations: readonly Validation[];
+  /** The epoch whose tables these are: that of the best validation, or the last one if there was none. */
+  readonly bestEpoch: number;
   readonly seconds: number;
   /** Seconds of it spent in the optimizer, as its iteration events tell. */
   readonly optimizerSeconds: number;
@@ -95,7 +103,11 @@ export async function trainModel(options: TrainOptions): Promise<Trained> {
   });
   const job = prepareJob(options, entities, relations);
   const optimizer = new Adagrad({
-    learningRate: training.learningRate,
+    learningRate: new PolynomialDecay({
+      initialLearningRate: training.learningRate,
+      endLearningRate: training.finalLearningRate,
+      decaySteps: maxEpochs * batches,
+    }),
     initialAccumulatorValue: training.initialAccumulatorValue,
     name: model,
     runtime,
@@ -141,7 +153,7 @@ export async function trainModel(options: TrainOptions): Promise<Trained> {
       const before = performance.now();
       const mrr = await options.validate(job.entities, job.relations);
       paused += performance.now() - before;
-      if (stopper.shouldStop(mrr)) break;
+      if (stopper.shouldStop({ epoch: epoch + 1, mrr })) break;
     }
   }
   stopper.restoreBest();
@@ -154,6 +166,8 @@ export async function trainModel(options: TrainOptions): Promise<Trained> {
     entities,
     relations,
     losses,
+    validations: stopper.validations,
+    bestEpoch: stopper.bestEpoch ?? losses.length,
     seconds,
     optimizerSeconds: optimizerMs / 1000,
     epochs: losses.length,
@@ -162,8 +176,8 @@ export async function trainModel(options: TrainOptions): Promise<Trained> {
 
 /** Stops at the third validation in a row that brings no better MRR, and keeps the best tables. */
 class EarlyStop {
-  #best = Number.NEGATIVE_INFINITY;
-  #worse = 0;
+  readonly validations: Validation[] = [];
+  #best: Validation | undefined;
   #kept: [Variable, Float32Array][] = [];
   readonly #variables: readonly Variable[];
 
@@ -171,15 +185,18 @@ class EarlyStop {
     this.#variables = variables;
   }
 
-  shouldStop(mrr: number): boolean {
-    if (mrr > this.#best) {
-      this.#best = mrr;
-      this.#worse = 0;
+  get bestEpoch(): number | undefined {
+    return this.#best?.epoch;
+  }
+
+  shouldStop(validation: Validation): boolean {
+    this.validations.push(validation);
+    if (!this.#best || validation.mrr > this.#best.mrr) {
+      this.#best = validation;
       this.#kept = this.#variables.map((variable) => [variable, (variable.data as Float32Array).slice()]);
-      return false;
     }
-    this.#worse++;
-    return this.#worse >= 3;
+    const best = this.validations.indexOf(this.#best);
+    return this.validations.length - 1 - best >= 3;
   }
 
   restoreBest(): void {

@@ -1,5 +1,5 @@
 /** Gradients, ranking and a tiny training run of the WordNet example. */
-import { Runtime } from "@shardgrad/core";
+import { Runtime, type Variable } from "@shardgrad/core";
 import { describe, expect, it } from "vitest";
 import {
   GradientComputer,
@@ -184,6 +184,7 @@ describe("a tiny training run", () => {
     batches: 2,
     corruptionsPerSide: 2,
     learningRate: 0.3,
+    finalLearningRate: 0.3,
     initialAccumulatorValue: 0.1,
     l2: 0.001,
     initialDeviation: 0.3,
@@ -207,7 +208,8 @@ describe("a tiny training run", () => {
       team,
       validate: async () => mrr[validations++] ?? 0,
     });
-    return { ...trained, entities: (trained.entities.data as Float32Array).slice(), validations };
+    const copy = (table: Variable): Float32Array => (table.data as Float32Array).slice();
+    return { ...trained, entities: copy(trained.entities), relations: copy(trained.relations) };
   }
 
   it("brings the loss down", async () => {
@@ -230,8 +232,31 @@ describe("a tiny training run", () => {
     const best = await train(1, { maxEpochs: 4 });
     const stopped = await train(1, { validateEvery: 2 }, [0.1, 0.5, 0.4, 0.5, 0.3, 0.9]);
     expect(stopped.epochs).toBe(10);
-    expect(stopped.validations).toBe(5);
+    expect(stopped.validations.map(({ mrr }) => mrr)).toEqual([0.1, 0.5, 0.4, 0.5, 0.3]);
+    expect(stopped.bestEpoch).toBe(4);
     expect(stopped.entities).toEqual(best.entities);
+  });
+
+  it("goes back to the best tables as well when training runs to its last epoch", async () => {
+    const best = await train(1, { maxEpochs: 6 });
+    const ended = await train(1, { maxEpochs: 10, validateEvery: 2 }, [0.1, 0.2, 0.5, 0.4, 0.3]);
+    expect(ended.epochs).toBe(10);
+    expect(ended.bestEpoch).toBe(6);
+    expect(ended.entities).toEqual(best.entities);
+    expect(ended.relations).toEqual(best.relations);
+  });
+
+  it("keeps the last tables when nothing is validated", async () => {
+    const { epochs, bestEpoch, validations } = await train(1, { maxEpochs: 3 });
+    expect({ epochs, bestEpoch, validations }).toEqual({ epochs: 3, bestEpoch: 3, validations: [] });
+  });
+
+  it("lowers the learning rate to the final one along a straight line", async () => {
+    // One batch an epoch, two epochs: the second step's rate is half way between 0.3 and -0.3, so it moves nothing.
+    const one = await train(1, { maxEpochs: 1, batches: 1 });
+    const two = await train(1, { maxEpochs: 2, batches: 1, finalLearningRate: -0.3 });
+    expect(two.entities).toEqual(one.entities);
+    expect(two.relations).toEqual(one.relations);
   });
 });
 
