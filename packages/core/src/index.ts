@@ -5,6 +5,8 @@ export { type GradientAggregator, InProcessAggregator } from "./gradients/aggreg
 export type { Gradient, GradientPair } from "./gradients/gradient.js";
 export { IndexedSlices, type IndexedSlicesLike, type RowIndices } from "./gradients/indexed-slices.js";
 export type { GradientTape, LossWithGradients } from "./gradients/tape.js";
+export { HashedIds, type HashedIdsOptions } from "./ids/hashed-ids.js";
+export type { Id, IdBatch, IntegerIdArray } from "./ids/words.js";
 export { Adagrad, type AdagradOptions, type DuplicateIndices } from "./optimizer/adagrad.js";
 export type { OptimizerConfig } from "./optimizer/config.js";
 export type { IterationEvent, OptimizerEvents } from "./optimizer/events.js";
