@@ -26,7 +26,7 @@ export function highWord(id: bigint | number): number {
 }
 
 /** The name of the kind of typed array, also of another realm; undefined for anything else. */
-function tagOf(value: unknown): string | undefined {
+export function tagOf(value: unknown): string | undefined {
   return ArrayBuffer.isView(value)
     ? (value as unknown as Record<symbol, string>)[Symbol.toStringTag]
     : undefined;
