@@ -75,10 +75,10 @@ function build() {
       const failed = object(name, "kernels.c", `-DINSTRUCTIONS=${name}`, ...more);
       if (failed) return failed;
     }
-    const link = process.platform === "darwin" ? ["-bundle", "-undefined", "dynamic_lookup"] : ["-shared", "-s"];
+    const link =
+      process.platform === "darwin" ? ["-bundle", "-undefined", "dynamic_lookup"] : ["-shared", "-s"];
     return (
-      object("addon", "addon.c", `-I${include}`) ??
-      compile(compiler, [...link, ...objects, "-o", output])
+      object("addon", "addon.c", `-I${include}`) ?? compile(compiler, [...link, ...objects, "-o", output])
     );
   } finally {
     for (const path of objects) rmSync(path, { force: true });

@@ -5,6 +5,11 @@ export { type GradientAggregator, InProcessAggregator } from "./gradients/aggreg
 export type { Gradient, GradientPair } from "./gradients/gradient.js";
 export { IndexedSlices, type IndexedSlicesLike, type RowIndices } from "./gradients/indexed-slices.js";
 export type { GradientTape, LossWithGradients } from "./gradients/tape.js";
+export { HashedIds, type HashedIdsOptions } from "./ids/hashed-ids.js";
+export { IdMap, type IdMapOptions } from "./ids/id-map.js";
+export type { IdMapState, IdType } from "./ids/id-map-state.js";
+export type { IdList } from "./ids/keys.js";
+export type { Id, IdBatch, IntegerIdArray } from "./ids/words.js";
 export {
   type AccumulatorKind,
   Adagrad,
