@@ -18,10 +18,15 @@ export class ConstantBaseline {
   }
 }
 
-/** Logistic regression on the same hashed features, with Adagrad, one event at a time. */
+/**
+ * Logistic regression on the same hashed features, by Adagrad. A step takes one event or several; the gradients that
+ * a row gets from several are summed first, as `duplicateIndices: "perRow"` does.
+ */
 export class PlainLogisticRegression {
   readonly #weights: Float64Array;
   readonly #squares: Float64Array;
+  /** The step's gradient, all zeros between steps. */
+  readonly #sums: Float64Array;
   readonly #rate: number;
 
   constructor({
@@ -36,6 +41,7 @@ export class PlainLogisticRegression {
     // The last weight is the bias.
     this.#weights = new Float64Array(buckets + 1);
     this.#squares = new Float64Array(buckets + 1).fill(initialAccumulatorValue);
+    this.#sums = new Float64Array(buckets + 1);
     this.#rate = learningRate;
   }
 
@@ -46,13 +52,23 @@ export class PlainLogisticRegression {
     return logistic(score);
   }
 
-  learn(rows: Int32Array, offset: number, late: boolean): void {
-    const error = this.predict(rows, offset) - Number(late);
-    for (let i = offset; i < offset + fieldCount; i++) this.#step(rows[i]!, error);
-    this.#step(this.#weights.length - 1, error);
+  /** One step for the events whose rows lie one after the other. */
+  learn(rows: Int32Array, late: readonly boolean[]): void {
+    const bias = this.#weights.length - 1;
+    for (let event = 0; event < late.length; event++) {
+      const offset = event * fieldCount;
+      const error = this.predict(rows, offset) - Number(late[event]);
+      for (let i = offset; i < offset + fieldCount; i++) this.#sums[rows[i]!]! += error;
+      this.#sums[bias]! += error;
+    }
+    for (const row of rows) this.#step(row);
+    this.#step(bias);
   }
 
-  #step(row: number, gradient: number): void {
+  /** A row that comes again has no gradient left, so that it does not move again. */
+  #step(row: number): void {
+    const gradient = this.#sums[row]!;
+    this.#sums[row] = 0;
     this.#squares[row]! += gradient * gradient;
     this.#weights[row]! -= (this.#rate * gradient) / Math.sqrt(this.#squares[row]!);
   }

@@ -9,6 +9,8 @@ export interface ClientJob {
   readonly role: "stream" | "probe";
   readonly url: string;
   readonly events: number;
+  readonly skip: number;
+  readonly seed: number;
   readonly batchSize: number;
   readonly lag: number;
   readonly maxBehind: number;
@@ -26,7 +28,7 @@ const post = (message: ClientMessage): void => parentPort!.postMessage(message);
 const everyMs = 5;
 const atMost = 24_000;
 
-const flights = await readFlights(job.role === "stream" ? job.events : 2000);
+const flights = await readFlights(job.role === "stream" ? job.events : 2000, job.skip);
 const asked = flights.map(({ departure, origin, destination, distance }) => ({
   departure,
   origin,

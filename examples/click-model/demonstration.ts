@@ -3,8 +3,18 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { ClientMessage } from "./client.js";
 import { ClientThread } from "./clientThread.js";
 import type { LatencySummary } from "./latency.js";
+import { defaultModel } from "./model.js";
 import { type Metrics, Service } from "./service.js";
 import type { StreamResult } from "./stream.js";
+
+export interface DemonstrationOptions {
+  /** Flights to stream, after the first `skip` of the log. */
+  readonly events: number;
+  readonly skip?: number;
+  readonly seed?: number;
+  /** How long predictions are measured before the learning begins. */
+  readonly idleMs?: number;
+}
 
 export interface Demonstration {
   readonly stream: StreamResult;
@@ -24,9 +34,14 @@ function latencyOf(message: ClientMessage): LatencySummary {
   return message.latency;
 }
 
-export async function demonstrate(events: number, modelFile?: string, idleMs = 4000): Promise<Demonstration> {
-  const service = await Service.start(0, { modelFile });
-  const job = { url: service.url, events, batchSize, lag, maxBehind };
+export async function demonstrate({
+  events,
+  skip = 0,
+  seed = defaultModel.seed,
+  idleMs = 4000,
+}: DemonstrationOptions): Promise<Demonstration> {
+  const service = await Service.start(0, { model: { ...defaultModel, seed } });
+  const job = { url: service.url, events, skip, seed, batchSize, lag, maxBehind };
   const streamer = new ClientThread({ ...job, role: "stream" });
   const prober = new ClientThread({ ...job, role: "probe" });
   try {

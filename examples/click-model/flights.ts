@@ -61,8 +61,8 @@ function whole(column: string, value: unknown): number {
   return number as number;
 }
 
-/** The first `count` flights, in the order of departure; fewer if the file has fewer. */
-export async function readFlights(count: number): Promise<LandedFlight[]> {
+/** `count` flights in the order of departure, after the first `skip`; fewer if the file has fewer. */
+export async function readFlights(count: number, skip = 0): Promise<LandedFlight[]> {
   // The package exports its code alone; its data lies beside it.
   const code = createRequire(import.meta.url).resolve("vega-datasets");
   const bytes = await readFile(join(dirname(code), "../data/flights-3m.parquet"));
@@ -71,8 +71,8 @@ export async function readFlights(count: number): Promise<LandedFlight[]> {
   const rows = await parquetReadObjects({
     file,
     metadata,
-    rowStart: 0,
-    rowEnd: Math.min(count, Number(metadata.num_rows)),
+    rowStart: skip,
+    rowEnd: Math.min(skip + count, Number(metadata.num_rows)),
     // Node 20 has no Zstandard of its own.
     compressors: { ZSTD: (input: Uint8Array) => decompress(input) },
   });

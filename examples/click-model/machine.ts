@@ -4,8 +4,8 @@
  *
  *   bias + sum of w + sum over pairs of rows of <v, v'>
  *
- * where only the first fields of an event form pairs: the others are crosses already. The probability is its logistic function. The pairs cost no more than the rows: their sum is half of
- * |sum of v|² − sum of |v|².
+ * where only the first fields of an event form pairs: the others are crosses already. The probability is the score's
+ * logistic function. The pairs cost no more than the rows: their sum is half of |sum of v|² − sum of |v|².
  */
 
 export function logistic(score: number): number {

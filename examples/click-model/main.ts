@@ -5,14 +5,14 @@
 import { demonstrate } from "./demonstration.js";
 import { report } from "./report.js";
 import { Service } from "./service.js";
-import { type CommandLine, readCommandLine, UsageError, usage } from "./settings.js";
+import { readCommandLine, type ServeCommand, UsageError, usage } from "./settings.js";
 
 function print(text: string): void {
   process.stdout.write(`${text}\n`);
 }
 
 /** Runs until a signal asks it to end. The handlers stay, so that a second signal does not cut the stop short. */
-async function serve({ port, modelFile }: CommandLine): Promise<void> {
+async function serve({ port, modelFile }: ServeCommand): Promise<void> {
   const asked = new Promise<NodeJS.Signals>((resolve) => {
     for (const signal of ["SIGTERM", "SIGINT"] as const) process.on(signal, resolve);
   });
@@ -25,12 +25,12 @@ async function serve({ port, modelFile }: CommandLine): Promise<void> {
 }
 
 try {
-  const commandLine = readCommandLine(process.argv.slice(2));
-  if (commandLine === undefined) print(usage);
-  else if (commandLine.serve) await serve(commandLine);
+  const command = readCommandLine(process.argv.slice(2));
+  if (command.kind === "help") print(usage);
+  else if (command.kind === "serve") await serve(command);
   else {
-    print(`${commandLine.events.toLocaleString("en")} flights through a service on loopback\n`);
-    print(report(await demonstrate(commandLine.events, commandLine.modelFile)));
+    print(`${command.events.toLocaleString("en")} flights through a service on loopback\n`);
+    print(report(await demonstrate(command)));
   }
 } catch (error) {
   if (!(error instanceof Error)) throw error;

@@ -58,7 +58,7 @@ export class Model {
     this.optimizer = new Adagrad({
       learningRate: options.learningRate,
       // A step's flights share most of their rows. With every slice squared for itself, Keras' way, a row that many
-      // of them share would move too far.
+      // of them share moves further, and its best learning rate is smaller.
       duplicateIndices: "perRow",
       initialAccumulatorValue: options.initialAccumulatorValue,
       runtime,
@@ -76,8 +76,8 @@ export class Model {
   }
 
   /**
-   * Scores by the rows as they are now. This is the one place that reads the variables, in shared memory and while a
-   * step may be writing them: a row then is partly old and partly new, which a probability bears.
+   * Scores by the rows as they are now. Predictions read the variables here and nowhere else, in shared memory and
+   * while a step may be writing them: a row then is partly old and partly new, which a probability bears.
    */
   #read(rows: Int32Array): Float64Array {
     return scoreEvents(this.table.data as Float32Array, this.bias.data[0]!, rows, this.#layout);

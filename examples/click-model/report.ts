@@ -31,8 +31,13 @@ export function report({ stream, idle, learning, metrics }: Demonstration): stri
     table([
       ["predicted at departure", "log loss", "AUC"],
       judged("factorization machine, Shardgrad", stream.shardgrad),
-      judged("logistic regression, plain JavaScript", stream.plain),
+      judged("logistic regression, plain JavaScript, same steps", stream.plainByBatch),
+      judged("the same, a step for each event", stream.plainByEvent),
       judged("constant: rate of late flights so far", stream.constant),
+      judged("/metrics: the machine just before it learns", {
+        logLoss: metrics.stream.logLoss,
+        auc: metrics.stream.auc,
+      }),
     ]),
     "",
     table([

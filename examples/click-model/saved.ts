@@ -2,11 +2,12 @@
  * The model in one file: a line of JSON, then the variables and their accumulators as raw float32 of this machine's
  * byte order.
  */
-import { readFile, rename, writeFile } from "node:fs/promises";
+import { access, constants, readFile, rename, writeFile } from "node:fs/promises";
+import { dirname } from "node:path";
 import type { Variable } from "@shardgrad/core";
 import type { Model, ModelOptions } from "./model.js";
 
-/** The file does not hold a model of the settings that were asked for. */
+/** The file does not hold a model of the settings that were asked for, or cannot be written. */
 export class SavedModelError extends Error {
   override readonly name = "SavedModelError";
 }
@@ -21,6 +22,15 @@ const newline = 0x0a;
 /** The variables that make up the state, in the order of the file. */
 function state({ table, bias, optimizer }: Model): readonly Variable[] {
   return [table, bias, ...optimizer.accumulators];
+}
+
+/** Told at the start rather than at the end, when what was learned would be lost. @throws SavedModelError */
+export async function checkPlace(path: string): Promise<void> {
+  try {
+    await access(dirname(path), constants.W_OK);
+  } catch (cause) {
+    throw new SavedModelError(`No model can be saved as ${path}: its folder cannot be written`, { cause });
+  }
 }
 
 /** Written beside the file and put into its place at the end: a crash leaves the old model or the new one. */

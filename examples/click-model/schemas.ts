@@ -3,9 +3,19 @@
 /** Most events of one request. */
 export const maxEvents = 1024;
 
+/** What no pattern can tell: 30 February looks like a date. */
+export const formats = {
+  "existing-date": (text: string): boolean => {
+    const date = text.slice(0, 10);
+    const day = new Date(`${date}T00:00Z`);
+    return !Number.isNaN(day.getTime()) && day.toISOString().startsWith(date);
+  },
+};
+
 const properties = {
   departure: {
     type: "string",
+    format: "existing-date",
     pattern: "^\\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\\d|3[01])T([01]\\d|2[0-3]):[0-5]\\d$",
   },
   origin: { type: "string", pattern: "^[A-Z0-9]{3}$" },

@@ -5,8 +5,8 @@ import type { Flight, LandedFlight } from "./flights.js";
 import { Latency, type LatencySummary } from "./latency.js";
 import { BusyError, defaultLearner, Learner, type LearnerOptions } from "./learner.js";
 import { defaultModel, Model, type ModelOptions } from "./model.js";
-import { restoreModel, saveModel } from "./saved.js";
-import { learnBody, predictBody } from "./schemas.js";
+import { checkPlace, restoreModel, saveModel } from "./saved.js";
+import { formats, learnBody, predictBody } from "./schemas.js";
 
 export interface ServiceOptions {
   readonly model?: ModelOptions;
@@ -65,6 +65,7 @@ export class Service {
     const service = new Service(options);
     try {
       const { modelFile } = options;
+      if (modelFile !== undefined) await checkPlace(modelFile);
       const restored = modelFile !== undefined && (await restoreModel(service.model, modelFile));
       // The slots are made now, so that no request waits for them.
       if (!restored) service.model.build();
@@ -124,14 +125,17 @@ export class Service {
   #routes(): FastifyInstance {
     const app = fastify({
       // Fastify's own choice would drop unknown properties and turn "7" into 7, which hides mistakes.
-      ajv: { customOptions: { removeAdditional: false, coerceTypes: false } },
+      ajv: { customOptions: { removeAdditional: false, coerceTypes: false, formats } },
       bodyLimit: 1 << 20,
     });
     app.post<{ Body: { events: Flight[] } }>(
       "/predict",
       {
         schema: { body: predictBody },
-        onResponse: async (_request, reply) => this.#latency.record(reply.elapsedTime),
+        onResponse: async (_request, reply) => {
+          // Refusals are quick and would make predictions look quicker than they are.
+          if (reply.statusCode === 200) this.#latency.record(reply.elapsedTime);
+        },
       },
       async ({ body }) => {
         const probabilities = Array.from(this.model.predict(body.events));

@@ -44,6 +44,12 @@ it("reads the first flights of the real log in the order of departure", async ()
   expect(late).toBeLessThan(0.5);
 });
 
+it("reads on after flights that are left out, up to the end of the log", async () => {
+  const flights = await readFlights(120);
+  expect(await readFlights(20, 100)).toEqual(flights.slice(100));
+  expect(await readFlights(20, 2_999_990)).toHaveLength(10);
+});
+
 describe("hashed rows", () => {
   it("depend on id, field and seed, and lie in the table", () => {
     const ids = new HashedIds({ buckets: 1000, seed: 1 });

@@ -181,9 +181,32 @@ describe("learning", () => {
     const plain = new PlainLogisticRegression({ buckets: 100, learningRate: 0.5 });
     const rows = Int32Array.from({ length: fieldCount }, (_, i) => i);
     expect(plain.predict(rows, 0)).toBe(0.5);
-    plain.learn(rows, 0, true);
+    plain.learn(rows, [true]);
     const weight = (0.5 * 0.5) / Math.sqrt(0.1 + 0.25);
     expect(plain.predict(rows, 0)).toBeCloseTo(1 / (1 + Math.exp(-(fieldCount + 1) * weight)), 12);
+  });
+
+  // Two implementations of the same thing, one of them the baseline that the example is compared with.
+  it.each([1, 128])("without factors, %i events a step, is the plain regression", async (stepSize) => {
+    await using runtime = new Runtime({ threads: 0 });
+    const options = { ...small, factors: 0, learningRate: 0.1 };
+    const model = new Model(runtime, options);
+    const plain = new PlainLogisticRegression(options);
+    const flights = await readFlights(1024);
+    for (let i = 0; i < flights.length; i += stepSize) {
+      const batch = flights.slice(i, i + stepSize);
+      plain.learn(
+        model.rowsOf(batch),
+        batch.map(({ late }) => late),
+      );
+      await model.learn(batch);
+    }
+    const rows = model.rowsOf(flights);
+    const probabilities = model.predict(flights);
+    const largest = probabilities.map((p, i) => Math.abs(p - plain.predict(rows, i * fieldCount)));
+    // The table is float32, the regression float64.
+    expect(Math.max(...largest)).toBeLessThan(1e-5);
+    expect(Math.max(...probabilities) - Math.min(...probabilities)).toBeGreaterThan(0.3);
   });
 });
 

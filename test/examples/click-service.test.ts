@@ -103,6 +103,11 @@ describe("what is not an event", () => {
     ["/predict", { events: [{ ...good, late: true }] }, "additional properties"],
     ["/predict", { events: [{ ...good, distance: "2176" }] }, "/distance must be integer"],
     ["/predict", { events: [{ ...good, departure: "2001-13-01T00:01" }] }, "/departure must match"],
+    [
+      "/predict",
+      { events: [{ ...good, departure: "2001-02-29T00:01" }] },
+      '/departure must match format "existing',
+    ],
     ["/predict", { events: [good, { ...good, origin: "las" }] }, "events/1/origin must match"],
     ["/learn", { events: [good] }, "late"],
     ["/learn", { events: [{ ...good, late: 1 }] }, "/late must be boolean"],
@@ -114,7 +119,9 @@ describe("what is not an event", () => {
   });
 
   it("changes nothing", async () => {
-    expect(service.metrics()).toMatchObject({ predictedEvents: 0, queue: 0, steps: 0 });
+    const untouched = { predictedEvents: 0, queue: 0, steps: 0, latency: { count: 0 } };
+    expect(service.metrics()).toMatchObject(untouched);
+    expect((await client.post("/predict", { events: [good] })).status).toBe(200);
     expect((await client.get("/nowhere")).status).toBe(404);
   });
 });
@@ -169,6 +176,8 @@ it("finishes what is queued before it ends, saves the model, and continues from 
   await expect(Service.start(0, { model, modelFile: saved })).rejects.toThrow("bytes of numbers, expected");
   await writeFile(saved, "something else\n");
   await expect(Service.start(0, { model, modelFile: saved })).rejects.toThrow("is not a saved model");
+  const nowhere = join(directory, "missing", "model");
+  await expect(Service.start(0, { model, modelFile: nowhere })).rejects.toThrow("folder cannot be written");
 });
 
 it.skipIf(process.platform === "win32")("ends with 0 at SIGTERM, with everything learned", async () => {
@@ -198,7 +207,7 @@ it.skipIf(process.platform === "win32")("ends with 0 at SIGTERM, with everything
 });
 
 it("the demonstration streams, measures and stops", async () => {
-  const result = await demonstrate(20_000, undefined, 200);
+  const result = await demonstrate({ events: 20_000, skip: 1000, seed: 2, idleMs: 200 });
   const { stream, idle, learning, metrics } = result;
   expect(stream.events).toBe(20_000);
   // 79 requests, of which the last 16 are still under way when the log ends.
@@ -206,32 +215,48 @@ it("the demonstration streams, measures and stops", async () => {
   expect(metrics.queue).toBe(0);
   expect(idle.count).toBeGreaterThan(0);
   expect(learning.count).toBeGreaterThan(0);
-  for (const { logLoss, auc } of [stream.shardgrad, stream.plain, stream.constant]) {
+  const { shardgrad, plainByBatch, plainByEvent, constant } = stream;
+  for (const { logLoss, auc } of [shardgrad, plainByBatch, plainByEvent, constant]) {
     expect(logLoss).toBeGreaterThan(0.3);
     expect(logLoss).toBeLessThan(1);
     expect(auc).toBeGreaterThan(0.4);
   }
-  expect(stream.shardgrad.auc).toBeGreaterThan(stream.constant.auc!);
+  for (const { auc } of [shardgrad, plainByBatch, plainByEvent])
+    expect(auc).toBeGreaterThan(constant.auc! + 0.03);
   expect(report(result)).toContain("20,000 flights");
 });
 
 describe("the command line", () => {
   it("is read", () => {
-    expect(readCommandLine([])).toEqual({ serve: false, port: 8080, modelFile: undefined, events: 600_000 });
-    expect(readCommandLine(["--serve", "--port", "0", "--model", "x"])).toMatchObject({
-      serve: true,
+    expect(readCommandLine([])).toEqual({ kind: "demonstrate", events: 600_000, skip: 0, seed: 1 });
+    expect(readCommandLine(["--events", "1000", "--skip", "2999000", "--seed", "7"])).toEqual({
+      kind: "demonstrate",
+      events: 1000,
+      skip: 2_999_000,
+      seed: 7,
+    });
+    expect(readCommandLine(["--serve"])).toEqual({ kind: "serve", port: 8080, modelFile: undefined });
+    expect(readCommandLine(["--serve", "--port", "0", "--model", "x"])).toEqual({
+      kind: "serve",
       port: 0,
       modelFile: "x",
     });
-    expect(readCommandLine(["--help"])).toBeUndefined();
+    expect(readCommandLine(["--help"])).toEqual({ kind: "help" });
   });
 
   it.each([
-    ["--port", "65536"],
-    ["--port", ""],
-    ["--events", "12.5"],
-    ["--events", "10"],
-  ])("%s %j is refused", (...args) => {
-    expect(() => readCommandLine(args)).toThrow(UsageError);
+    ["--serve --port 65536", "--port must be"],
+    ["--serve --port=", "--port must be"],
+    ["--events 12.5", "--events must be"],
+    ["--events 10", "--events must be"],
+    ["--events 2000000 --skip 1000001", "--skip must be a whole number from 0 to 1000000"],
+    ["--seed=-1", "--seed must be"],
+    ["--model x", "--model goes with --serve only"],
+    ["--port 80", "--port goes with --serve only"],
+    ["--serve --skip 5", "--skip goes without --serve only"],
+  ])("%s is refused", (line, why) => {
+    const read = () => readCommandLine(line.split(" "));
+    expect(read).toThrow(UsageError);
+    expect(read).toThrow(why);
   });
 });
