@@ -1,6 +1,7 @@
 /** An event as rows of the model's table: one row for each field, named by hashing the field's value. */
+
+import type { HashedIds } from "@shardgrad/core";
 import type { Flight } from "./flights.js";
-import type { HashedIds } from "./hashing.js";
 
 /** The fields, in the order of an event's rows: first the plain ones, then crosses of two or three of them. */
 export const fieldNames = [

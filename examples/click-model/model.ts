@@ -1,8 +1,7 @@
 /** The model: a factorization machine in two Shardgrad variables, trained by sparse Adagrad. */
-import { Adagrad, type Runtime, Variable } from "@shardgrad/core";
+import { Adagrad, HashedIds, type Runtime, Variable } from "@shardgrad/core";
 import { fieldCount, pairedFields, rowsOf } from "./features.js";
 import type { Flight, LandedFlight } from "./flights.js";
-import { HashedIds } from "./hashing.js";
 import { gradientOf, type Layout, logistic, scoreEvents } from "./machine.js";
 
 export interface ModelOptions {

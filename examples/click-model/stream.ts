@@ -4,10 +4,10 @@
  * the same flights and the same outcomes at the same times.
  */
 import { setTimeout as sleep } from "node:timers/promises";
+import { HashedIds } from "@shardgrad/core";
 import { ConstantBaseline, PlainLogisticRegression } from "./baselines.js";
 import { fieldCount, rowsOf } from "./features.js";
 import type { Flight, LandedFlight } from "./flights.js";
-import { HashedIds } from "./hashing.js";
 import { JsonClient, type Reply } from "./http.js";
 import { defaultLearner } from "./learner.js";
 import { defaultModel } from "./model.js";

@@ -1,8 +1,9 @@
 /** Flights, hashing and features of the click-model example. */
+
+import { HashedIds } from "@shardgrad/core";
 import { describe, expect, it } from "vitest";
 import { fieldCount, rowsOf, writeRows } from "../../examples/dist/click-model/features.js";
 import { FlightDataError, parseFlight, readFlights } from "../../examples/dist/click-model/flights.js";
-import { HashedIds } from "../../examples/dist/click-model/hashing.js";
 
 const row = {
   date: new Date("2001-03-04T05:06Z"),
@@ -48,35 +49,6 @@ it("reads on after flights that are left out, up to the end of the log", async (
   const flights = await readFlights(120);
   expect(await readFlights(20, 100)).toEqual(flights.slice(100));
   expect(await readFlights(20, 2_999_990)).toHaveLength(10);
-});
-
-describe("hashed rows", () => {
-  it("depend on id, field and seed, and lie in the table", () => {
-    const ids = new HashedIds({ buckets: 1000, seed: 1 });
-    expect(ids.rowOf("LAS", "origin")).toBe(new HashedIds({ buckets: 1000, seed: 1 }).rowOf("LAS", "origin"));
-    const big = new HashedIds({ buckets: 2 ** 30, seed: 1 });
-    expect(big.rowOf("LAS", "origin")).not.toBe(big.rowOf("LAS", "destination"));
-    expect(big.rowOf("c", "ab")).not.toBe(big.rowOf("bc", "a"));
-    expect(big.rowOf("LAS")).not.toBe(new HashedIds({ buckets: 2 ** 30, seed: 2 }).rowOf("LAS"));
-    for (let i = 0; i < 1000; i++) {
-      const at = ids.rowOf(String(i), "x");
-      expect(Number.isInteger(at) && at >= 0 && at < 1000).toBe(true);
-    }
-  });
-
-  it("spread evenly: chi-squared of 100,000 ids over 256 buckets", () => {
-    const ids = new HashedIds({ buckets: 256, seed: 3 });
-    const counts = new Array(256).fill(0);
-    for (let i = 0; i < 100_000; i++) counts[ids.rowOf(String(i), "flight")]++;
-    const expected = 100_000 / 256;
-    const chi = counts.reduce((sum, count) => sum + (count - expected) ** 2 / expected, 0);
-    // 255 degrees of freedom: 400 is more than six standard deviations away.
-    expect(chi).toBeLessThan(400);
-  });
-
-  it.each([0, -1, 1.5, 2 ** 31])("refuse %s buckets", (buckets) => {
-    expect(() => new HashedIds({ buckets })).toThrow(RangeError);
-  });
 });
 
 it("gives flights of the same day and airport the rows they share", () => {
