@@ -63,6 +63,7 @@ const runtime = new Runtime({
   threads: 2,
   device: "cpu",
   inlineThreshold: 0,
+  kernels: "auto",
   maxQueue: 4,
   arenaBytes: 1 << 20,
 });
@@ -85,6 +86,7 @@ const options: AdagradOptions = {
   jitCompile: false,
   name: "a",
   duplicateIndices: "perRow",
+  accumulator: "rowwise",
   runtime,
   aggregator: new InProcessAggregator({ replicas: 2 }),
 };
@@ -95,6 +97,8 @@ new Adagrad({ learning_rate: 0.1 });
 new Adagrad({ weightDecay: 0.1 });
 // @ts-expect-error no such mode
 new Adagrad({ duplicateIndices: "both" });
+// @ts-expect-error neither of the two
+new Adagrad({ accumulator: "columnwise" });
 // @ts-expect-error a string is no rate
 new Adagrad({ learningRate: "0.1" });
 // @ts-expect-error the steps are a number
