@@ -56,8 +56,8 @@ export class Model {
     }) as Float32Array;
     this.optimizer = new Adagrad({
       learningRate: options.learningRate,
-      // A step's flights share most of their rows. With every slice squared for itself, Keras' way, a row that many
-      // of them share moves further, and its best learning rate is smaller.
+      // A step's flights share most of their rows. Summed first, they move a row once; with every slice squared for
+      // itself, Keras' way, a row that many share moves further, and the best learning rate is smaller.
       duplicateIndices: "perRow",
       initialAccumulatorValue: options.initialAccumulatorValue,
       runtime,
