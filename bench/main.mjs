@@ -12,7 +12,7 @@ import { machine } from "./lib/machine.mjs";
 import { CASES, readOptions } from "./lib/options.mjs";
 import { findPeers, PEERS, PeerGroup } from "./lib/peers.mjs";
 import { Report } from "./lib/report.mjs";
-import { closeRuntimes, loadShardgrad, warmUp } from "./lib/shardgrad.mjs";
+import { closeRuntimes, instructions, loadShardgrad, warmUp } from "./lib/shardgrad.mjs";
 import { significant } from "./lib/table.mjs";
 import { verdicts } from "./lib/targets.mjs";
 
@@ -21,12 +21,14 @@ const cases = { single, dense, ema, clip, many, sparse, eventloop };
 
 const options = readOptions(process.argv.slice(2));
 const begin = performance.now();
-await loadShardgrad();
+await loadShardgrad(options.kernels);
 
 const host = machine();
 console.log(
   `Node ${host.node}, ${host.platform}, ${host.cpu}, ${host.parallelism} processors, ${host.memoryGiB} GiB`,
 );
+
+console.log(`Shardgrad's kernels: ${options.kernels}, on ${await instructions()}`);
 
 const found = options.peers ? findPeers(options.pythons) : new Map();
 for (const [name, { title }] of Object.entries(PEERS)) {

@@ -8,6 +8,7 @@ const USAGE = `node bench/main.mjs [options]
   --quick         fewer sizes, shorter samples (under 90 s)
   --json FILE     writes every figure there, too
   --no-peers      Shardgrad alone
+  --kernels KIND  Shardgrad's kernels: auto (default), wasm or native
   --python PATH   an interpreter that has PyTorch or TensorFlow; may be given several times
   --help`;
 
@@ -17,6 +18,7 @@ const USAGE = `node bench/main.mjs [options]
  * @property {boolean} quick
  * @property {string | undefined} json
  * @property {boolean} peers
+ * @property {"auto" | "wasm" | "native"} kernels
  * @property {string[]} pythons
  * @property {number} rounds
  * @property {number} seconds of one contestant in one round
@@ -34,6 +36,7 @@ export function readOptions(args) {
       quick: { type: "boolean", default: false },
       json: { type: "string" },
       "no-peers": { type: "boolean", default: false },
+      kernels: { type: "string", default: "auto" },
       python: { type: "string", multiple: true, default: [] },
       help: { type: "boolean", default: false },
     },
@@ -51,6 +54,7 @@ export function readOptions(args) {
     quick,
     json: values.json,
     peers: !values["no-peers"],
+    kernels: /** @type {Options["kernels"]} */ (values.kernels),
     pythons: values.python,
     rounds: quick ? 1 : 3,
     seconds: quick ? 0.1 : 0.2,

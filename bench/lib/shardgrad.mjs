@@ -10,7 +10,12 @@ import { measureAsync, measureSync } from "./timing.mjs";
 /** @type {typeof import("@shardgrad/core")} */
 let core;
 
-export async function loadShardgrad() {
+/** @type {"auto" | "wasm" | "native"} */
+let kernels = "auto";
+
+/** @param {typeof kernels} choice the kernels of all runtimes */
+export async function loadShardgrad(choice) {
+  kernels = choice;
   try {
     core = await import("@shardgrad/core");
   } catch (error) {
@@ -28,11 +33,16 @@ const runtimes = new Map();
 export async function runtimeOf(threads) {
   let runtime = runtimes.get(threads);
   if (!runtime) {
-    runtime = new core.Runtime({ threads });
+    runtime = new core.Runtime({ threads, kernels });
     runtimes.set(threads, runtime);
     await runtime.ready();
   }
   return runtime;
+}
+
+/** What the kernels run on, such as avx512 or simd128. */
+export async function instructions() {
+  return (await runtimeOf(0)).instructions;
 }
 
 export async function closeRuntimes() {
