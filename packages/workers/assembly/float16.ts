@@ -55,6 +55,8 @@ export function adagradRowsF16(
   clipA: f64,
   clipB: f64,
   perRow: u32,
+  versions: usize,
+  versionMask: u32,
 ): void {
   adagradRows<u16>(
     variable,
@@ -73,6 +75,8 @@ export function adagradRowsF16(
     clipA,
     clipB,
     perRow,
+    versions,
+    versionMask,
     false,
   );
 }
@@ -147,6 +151,8 @@ export function rowwiseRowsF16(
   clipA: f64,
   clipB: f64,
   perRow: u32,
+  versions: usize,
+  versionMask: u32,
 ): void {
   adagradRows<u16>(
     variable,
@@ -165,6 +171,8 @@ export function rowwiseRowsF16(
     clipA,
     clipB,
     perRow,
+    versions,
+    versionMask,
     true,
   );
 }

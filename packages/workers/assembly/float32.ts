@@ -55,6 +55,8 @@ export function adagradRowsF32(
   clipA: f64,
   clipB: f64,
   perRow: u32,
+  versions: usize,
+  versionMask: u32,
 ): void {
   adagradRows<f32>(
     variable,
@@ -73,6 +75,8 @@ export function adagradRowsF32(
     clipA,
     clipB,
     perRow,
+    versions,
+    versionMask,
     false,
   );
 }
@@ -147,6 +151,8 @@ export function rowwiseRowsF32(
   clipA: f64,
   clipB: f64,
   perRow: u32,
+  versions: usize,
+  versionMask: u32,
 ): void {
   adagradRows<f32>(
     variable,
@@ -165,6 +171,8 @@ export function rowwiseRowsF32(
     clipA,
     clipB,
     perRow,
+    versions,
+    versionMask,
     true,
   );
 }

@@ -9,6 +9,7 @@
 #define TEXT(a) TEXT_(a)
 
 #include "entries.inc"
+#include "versions.inc"
 
 #if defined(__AVX512F__)
 #define VECTOR_BYTES 64

@@ -8,3 +8,4 @@ export { NORM_BLOCK } from "./kernels/table.js";
 export type { Arena, Block } from "./memory/arena.js";
 export { type Home, MemoryPool } from "./memory/memory-pool.js";
 export type * from "./plan/contract.js";
+export { ownerShift, versionMask } from "./plan/shards.js";

@@ -170,7 +170,7 @@ function updatePlan(
   const kernel = typeof update === "string" ? undefined : update;
   const average = step.average === null ? undefined : step.averageOf(variable);
   const segments = storage.segments.map(
-    ({ start, count, block, home }, i): SegmentPlan => ({
+    ({ start, count, block, home, versions }, i): SegmentPlan => ({
       memory: home.arena.id,
       start,
       count,
@@ -178,6 +178,8 @@ function updatePlan(
       accumulator: offsetOf(kernel?.accumulator, i),
       average: offsetOf(average, i),
       gradient: gradients[i]!,
+      versions: versions.block.offset,
+      versionMask: versions.mask,
     }),
   );
   return {

@@ -36,6 +36,7 @@ function extent(program: Float64Array, at: number): Pick<LaneDamage, "elements" 
       lane: program[args + 6]!,
       lanes: program[args + 7]!,
       shift: program[args + 8]!,
+      mask: program[args + 17]!,
     },
   };
 }

@@ -30,6 +30,10 @@ export interface SegmentPlan {
   /** 0 where the step keeps no averages. */
   readonly average: number;
   readonly gradient: SegmentGradient;
+  /** The version words of the segment's row blocks, by which readers on other threads see that a row is being written. */
+  readonly versions: number;
+  /** Number of those words less one: a power of two less one. */
+  readonly versionMask: number;
 }
 
 export type SegmentGradient =
@@ -82,11 +86,12 @@ export interface LaneDamage {
   readonly state: "unknown" | "notApplied" | "applied";
   /** Flat elements [start, end), for dense work. */
   readonly elements?: readonly [number, number];
-  /** For row work: the rows of this segment that belong to the lane are `(row >> shift) % lanes === lane`. */
+  /** For row work: the rows of this segment that belong to the lane are `((row >> shift) & mask) % lanes === lane`. */
   readonly rows?: {
     readonly segment: number;
     readonly lane: number;
     readonly lanes: number;
     readonly shift: number;
+    readonly mask: number;
   };
 }

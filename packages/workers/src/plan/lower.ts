@@ -207,6 +207,8 @@ function lowerRows(lowering: Lowering, segment: SegmentPlan, s: number): void {
       clip.a,
       0,
       update.perRow ? 1 : 0,
+      segment.versions,
+      segment.versionMask,
     ];
     const rows = { lane, start: segment.start, count: -1 };
     const operation = update.rowwise ? "rowwiseRows" : "adagradRows";
