@@ -25,5 +25,6 @@ export type { KernelUpdate, StepGradient } from "./optimizer/step.js";
 export { type CloseOptions, Runtime, type RuntimeEvents, type RuntimeOptions } from "./runtime/runtime.js";
 export * from "./schedules/index.js";
 export type { Initializer, NormalOptions, UniformOptions } from "./variable/initializers.js";
+export type { ResizeOptions } from "./variable/resize.js";
 export type { NestedArray } from "./variable/values.js";
 export { Variable, type VariableOptions, type VariableSegment } from "./variable/variable.js";

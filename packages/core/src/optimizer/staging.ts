@@ -13,6 +13,7 @@ import { variableInternals } from "../variable/internals.js";
 import type { StorageSegment } from "../variable/storage.js";
 import { writeNumbers } from "../variable/values.js";
 import type { Variable } from "../variable/variable.js";
+import { dealSlices, gatherSlices, type Words } from "./deal-slices.js";
 
 /** Elements copied between two looks at the event loop: about a quarter of a millisecond. */
 const CHUNK = 262_144;
@@ -40,13 +41,12 @@ export class Staging {
     variable: Variable,
     ownCopy = false,
   ): Generator<Pause, SegmentGradient[]> {
+    const { segments } = variable[variableInternals].storage;
+    if (gradient.kind === "slices") return yield* this.#slices(gradient, variable, segments, ownCopy);
     const result: SegmentGradient[] = [];
-    for (const segment of variable[variableInternals].storage.segments) {
-      result.push(
-        gradient.kind === "dense"
-          ? { kind: "dense", offset: yield* this.#dense(gradient.values, variable, segment, ownCopy) }
-          : yield* this.#slices(gradient, variable, segment, ownCopy),
-      );
+    for (const segment of segments) {
+      const offset = yield* this.#dense(gradient.values, variable, segment, ownCopy);
+      result.push({ kind: "dense", offset });
     }
     return result;
   }
@@ -73,56 +73,81 @@ export class Staging {
   }
 
   *#slices(
-    { indices, values }: Extract<CheckedGradient, { kind: "slices" }>,
+    { indices, values }: CheckedSlices,
     variable: Variable,
-    segment: StorageSegment,
+    segments: readonly StorageSegment[],
     ownCopy: boolean,
-  ): Generator<Pause, SegmentGradient> {
-    const { rowSize, storage } = variable[variableInternals];
-    if (storage.segments.length === 1) {
-      const found = ownCopy ? undefined : this.#inPlace(values, segment);
-      const offset = found ?? (yield* this.#copy(values, variable, segment, 0, values.length));
-      return {
-        kind: "slices",
-        indices: this.#indices(indices, segment),
-        values: offset,
-        count: indices.length,
-      };
+  ): Generator<Pause, SegmentGradient[]> {
+    if (segments.length === 1) {
+      return [yield* this.#allSlices(indices, values, variable, segments[0]!, ownCopy)];
     }
-    if (segment.start % Math.max(rowSize, 1) !== 0) {
+    const { rowSize, storage } = variable[variableInternals];
+    if (!storage.hasWholeRows(rowSize)) {
       throw new SplitVariableError(`A row of ${variable.name} is larger than a memory: use dense gradients.`);
     }
-    return yield* this.#slicesOf(indices, values, variable, segment);
+    const dealing = dealSlices(indices, segments, rowSize);
+    let next = dealing.next();
+    for (; !next.done; next = dealing.next()) yield PAUSE;
+    const { positions, starts } = next.value;
+    const source = wordsOf(values, variable);
+    const result: SegmentGradient[] = [];
+    for (let s = 0; s < segments.length; s++) {
+      const segment = segments[s]!;
+      const [from, to] = [starts[s]!, starts[s + 1]!];
+      const first = segment.start / rowSize;
+      if (to === from) result.push(noSlices);
+      else if (to - from === indices.length) {
+        result.push(yield* this.#allSlices(indices, values, variable, segment, ownCopy, first));
+      } else {
+        const rows = this.#allocate(segment, 4 * (to - from));
+        const local = new Uint32Array(this.#memory.bufferOf(rows.arena), rows.offset, to - from);
+        for (let i = from; i < to; i++) local[i - from] = indices[positions[i]!]! - first;
+        const offset = yield* this.#gather(source, positions, from, to, variable, segment);
+        result.push({ kind: "slices", indices: rows.offset, values: offset, count: to - from });
+      }
+    }
+    return result;
   }
 
-  /** The slices of one segment of a split variable, with row numbers counted from its first row. */
-  *#slicesOf(
+  /** All slices of a step, whose rows lie in one segment that begins with the row `first`. */
+  *#allSlices(
     indices: Uint32Array,
     values: TypedArray | readonly number[],
     variable: Variable,
     segment: StorageSegment,
+    ownCopy: boolean,
+    first = 0,
   ): Generator<Pause, SegmentGradient> {
+    const found = ownCopy ? undefined : this.#inPlace(values, segment);
+    const offset = found ?? (yield* this.#copy(values, variable, segment, 0, values.length));
+    const block = this.#allocate(segment, indices.byteLength);
+    const local = new Uint32Array(this.#memory.bufferOf(block.arena), block.offset, indices.length);
+    local.set(indices);
+    if (first > 0) for (let i = 0; i < local.length; i++) local[i]! -= first;
+    return { kind: "slices", indices: block.offset, values: offset, count: indices.length };
+  }
+
+  /** Copies the slices at some positions into the memory of a segment. */
+  *#gather(
+    source: Words,
+    positions: Uint32Array,
+    from: number,
+    to: number,
+    variable: Variable,
+    segment: StorageSegment,
+  ): Generator<Pause, number> {
     const { rowSize } = variable[variableInternals];
-    const first = segment.start / rowSize;
-    const end = first + segment.count / rowSize;
-    const positions: number[] = [];
-    indices.forEach((row, position) => {
-      if (row >= first && row < end) positions.push(position);
-    });
-    const rows = Uint32Array.from(positions, (position) => indices[position]! - first);
-    const target = this.#allocate(segment, positions.length * rowSize * dtypeInfo[variable.dtype].bytes);
-    const view = this.view(variable, segment, target.offset, positions.length * rowSize);
-    for (let slice = 0; slice < positions.length; slice++) {
-      const from = positions[slice]! * rowSize;
-      copyInto(variable, view.subarray(slice * rowSize, (slice + 1) * rowSize), values, from);
-      if (this.#chunkDone(rowSize)) yield PAUSE;
+    const size = (to - from) * rowSize;
+    const block = this.#allocate(segment, size * dtypeInfo[variable.dtype].bytes);
+    const target = asWords(this.view(variable, segment, block.offset, size));
+    const width = (target.length / size) * rowSize;
+    const batch = Math.max(1, Math.floor(CHUNK / Math.max(rowSize, 1)));
+    for (let at = from; at < to; at += batch) {
+      const end = Math.min(at + batch, to);
+      gatherSlices(source, target.subarray((at - from) * width), positions, at, end, width);
+      if (this.#chunkDone((end - at) * rowSize)) yield PAUSE;
     }
-    return {
-      kind: "slices",
-      indices: this.#indices(rows, segment),
-      values: target.offset,
-      count: rows.length,
-    };
+    return block.offset;
   }
 
   *#copy(
@@ -139,12 +164,6 @@ export class Staging {
       copyInto(variable, view.subarray(at, at + length), values, start + at);
       if (this.#chunkDone(length)) yield PAUSE;
     }
-    return block.offset;
-  }
-
-  #indices(indices: Uint32Array, segment: StorageSegment): number {
-    const block = this.#allocate(segment, indices.byteLength);
-    new Uint32Array(this.#memory.bufferOf(block.arena), block.offset, indices.length).set(indices);
     return block.offset;
   }
 
@@ -176,6 +195,23 @@ export function onlySegment(variable: Variable): StorageSegment {
   throw new SplitVariableError(
     `${variable.name} lies in ${segments.length} memories; an \`updateStep\` of your own needs it in one.`,
   );
+}
+
+type CheckedSlices = Extract<CheckedGradient, { kind: "slices" }>;
+
+const noSlices: SegmentGradient = { kind: "slices", indices: 0, values: 0, count: 0 };
+
+/** The bits of values, of the variable's dtype. */
+function wordsOf(values: TypedArray | readonly number[], { dtype }: Variable): Words {
+  if (ArrayBuffer.isView(values)) return asWords(values);
+  const typed = viewOf(dtype, new ArrayBuffer(values.length * dtypeInfo[dtype].bytes), 0, values.length);
+  writeNumbers(dtype, typed, values);
+  return asWords(typed);
+}
+
+function asWords(values: TypedArray): Words {
+  if (values.BYTES_PER_ELEMENT === 2) return values as Uint16Array;
+  return new Int32Array(values.buffer, values.byteOffset, values.byteLength / 4);
 }
 
 function copyInto(

@@ -13,11 +13,11 @@ import {
 import { ArgumentError, StateError, UpdateStepError, WorkerLostError } from "../errors/index.js";
 import type { CheckedPair } from "../gradients/pairs.js";
 import type { RuntimeInternals } from "../runtime/internals.js";
+import { fillInParts } from "../variable/fill-in-parts.js";
 import type { PendingFill } from "../variable/initializers.js";
 import { variableInternals } from "../variable/internals.js";
 import type { Variable } from "../variable/variable.js";
 import { variableDamage } from "./damage.js";
-import { fillInParts } from "./slots.js";
 import { onlySegment, PAUSE, type Pause, Staging } from "./staging.js";
 
 /** What a step does to one variable, in kernels. */

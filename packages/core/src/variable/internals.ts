@@ -1,4 +1,7 @@
 import type { Runtime } from "../runtime/runtime.js";
+import type { RowFollower } from "./followers.js";
+import type { Initializer } from "./initializers.js";
+import type { StoragePlan } from "./resize-plan.js";
 import type { Storage } from "./storage.js";
 
 /** Registered globally, so that a Variable of another copy of this package is recognized. */
@@ -11,4 +14,12 @@ export interface VariableInternals {
   readonly rowSize: number;
   /** Keeps a small variable on one lane for its life. */
   readonly pin: number;
+  /** What new rows start with, unless a resize says something else. */
+  readonly initializer: Initializer;
+  /** What is resized with the variable, in the order in which it came. */
+  readonly followers: Set<RowFollower>;
+  /** The variable whose rows a slot follows. */
+  readonly model: { readonly name: string } | undefined;
+  /** Shows another number of rows: the one place where segments and shape of a variable, or of a slot, change. */
+  publish(rows: number, plan: StoragePlan): void;
 }

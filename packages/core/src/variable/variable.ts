@@ -9,6 +9,7 @@ import {
 import { runtimeInternals } from "../runtime/internals.js";
 import { Runtime } from "../runtime/runtime.js";
 import { describe } from "./describe.js";
+import { type RowFollower, SlotRows } from "./followers.js";
 import {
   type Initializer,
   initialValues,
@@ -19,21 +20,20 @@ import {
   uniform,
 } from "./initializers.js";
 import { type VariableInternals, variableInternals } from "./internals.js";
+import {
+  besideOf,
+  besideOptions,
+  checkNames,
+  checkReserve,
+  laterOf,
+  type VariableOptions,
+} from "./options.js";
+import { type ResizeOptions, resizeAtOnce, resizeInTurn } from "./resize.js";
+import type { StoragePlan } from "./resize-plan.js";
 import { Storage } from "./storage.js";
 import { type NestedArray, nest, readNumbers, rowSizeOf, sizeOf } from "./values.js";
 
-export interface VariableOptions {
-  /** Default "Variable". Slots are named after it. */
-  readonly name?: string | undefined;
-  /** Needed with an initializer; otherwise the value's own shape, or any of the same size. */
-  readonly shape?: readonly number[] | undefined;
-  /** Default float32, or what a typed array holds. */
-  readonly dtype?: DType | undefined;
-  /** Where the memory comes from; default `Runtime.default()`. */
-  readonly runtime?: Runtime | undefined;
-  /** Default true. Optimizer slots are not trainable. */
-  readonly trainable?: boolean | undefined;
-}
+export type { VariableOptions } from "./options.js";
 
 /** A part of a variable that lies in one memory. */
 export interface VariableSegment {
@@ -43,7 +43,6 @@ export interface VariableSegment {
   readonly data: TypedArray;
 }
 
-const optionNames = new Set(["name", "shape", "dtype", "runtime", "trainable"]);
 let created = 0;
 
 /**
@@ -59,14 +58,14 @@ let created = 0;
  */
 export class Variable {
   readonly name: string;
-  readonly shape: readonly number[];
   readonly dtype: DType;
-  /** Number of elements. */
-  readonly size: number;
   readonly trainable: boolean;
+  #shape: readonly number[];
+  #size: number;
   readonly #storage: Storage;
   readonly #internals: VariableInternals;
   #disposed = false;
+  #unfollow: () => void = () => {};
 
   /**
    * @param initialValue - a number, nested arrays, a typed array of the dtype (Uint16Array: float16 bit
@@ -74,22 +73,13 @@ export class Variable {
    * @throws ShapeError, DtypeError, OptionError, ClosedRuntimeError, MemoryExhaustedError
    */
   constructor(initialValue: NestedArray | TypedArray | Initializer, options: VariableOptions = {}) {
-    for (const [name, value] of Object.entries(options)) {
-      if (!optionNames.has(name)) {
-        const message = `Unknown option \`${name}\` of Variable.`;
-        throw new OptionError({
-          argument: name,
-          received: value,
-          expected: [...optionNames].join(", "),
-          message,
-        });
-      }
-    }
+    checkNames(options);
     const { shape, dtype } = describe(initialValue, options);
+    const reserve = checkReserve(options.reserveRows, shape);
     this.name = options.name ?? "Variable";
-    this.shape = Object.freeze([...shape]);
+    this.#shape = Object.freeze([...shape]);
     this.dtype = dtype;
-    this.size = sizeOf(shape);
+    this.#size = sizeOf(shape);
     this.trainable = options.trainable ?? true;
     const fill = initialValues(initialValue, this.shape, dtype);
     const runtime = options.runtime ?? Runtime.default();
@@ -98,14 +88,19 @@ export class Variable {
       throw new OptionError({ argument: "runtime", received: runtime, expected: "a Runtime" });
     }
     if (runtime.closed) throw new ClosedRuntimeError();
-    const reference = besideOf(options);
+    const model = besideOf(options);
     const rowSize = rowSizeOf(shape);
     const later = laterOf(options);
     this.#storage =
-      reference === undefined
-        ? Storage.create(internals.memory, dtype, this.size, rowSize)
-        : storageBeside(reference, this.shape, this.size, dtype);
-    this.#internals = { storage: this.#storage, runtime, rowSize, pin: created++ };
+      model === undefined
+        ? Storage.create(internals.memory, dtype, this.size, rowSize, reserve * rowSize)
+        : storageBeside(model, this.shape, dtype);
+    const initializer = isInitializer(initialValue) ? initialValue : "zeros";
+    const publish = (rows: number, plan: StoragePlan) => this.#publish(rows, plan);
+    this.#internals = {
+      ...{ storage: this.#storage, runtime, rowSize, pin: created++, initializer, model, publish },
+      followers: new Set(),
+    };
     try {
       for (const { view, start } of this.#storage.segments) {
         if (later === undefined) fill(view, start);
@@ -115,6 +110,17 @@ export class Variable {
       this.#storage.release();
       throw error;
     }
+    if (model !== undefined) this.#unfollow = follow(model, new SlotRows(this, initializer));
+  }
+
+  /** Lengths of the dimensions. `resizeRows` changes the first. */
+  get shape(): readonly number[] {
+    return this.#shape;
+  }
+
+  /** Number of elements. */
+  get size(): number {
+    return this.#size;
   }
 
   /** @internal */
@@ -164,7 +170,7 @@ export class Variable {
     const { segments } = this.#storage;
     if (segments.length > 1) {
       throw new SplitVariableError(
-        `${this.name} is larger than one memory and lies in ${segments.length} segments: use \`segments\`.`,
+        `${this.name} lies in ${segments.length} segments, as it is larger than one memory or has grown: use \`segments\`.`,
       );
     }
     return segments[0]!.view;
@@ -202,15 +208,62 @@ export class Variable {
     return nest(flat, this.shape);
   }
 
+  /**
+   * Changes the number of rows, behind the steps that were called before and before those that are called later.
+   * Accumulators, averages and slots made with `addVariableFromReference` follow. Rows never move: views taken before
+   * stay views of the same rows. Growth uses room that was reserved, else adds segments, each with room for half as
+   * many rows again; `data` throws once there are several. Shrinking drops the last rows; a view of them must not be
+   * used any more. Rows that come again later are new ones.
+   *
+   * @param rows - the new number of rows, 0 or more
+   * @param options.initializer - what new rows start with: "zeros", "ones" or a function that gets their shape.
+   *   Default: the variable's own initializer if it was made from one (random numbers go on where they had ended),
+   *   otherwise zeros. Accumulators start with the optimizer's initial value, averages with the new rows, other slots
+   *   with their own initializer, or zeros where they were made from values
+   * @throws (rejects) ArgumentError for a bad number or a slot, ShapeError for a scalar, OptionError,
+   *   DisposedVariableError, MemoryExhaustedError, ClosedRuntimeError, QueueFullError: nothing has changed
+   * @example
+   * import { Adagrad, Variable } from "@shardgrad/core";
+   * const table = Variable.uniform([1000, 16], { min: -0.1, max: 0.1, seed: 1, reserveRows: 5000 });
+   * const optimizer = new Adagrad();
+   * await optimizer.applyGradients([[{ indices: [999], values: [Array(16).fill(1)] }, table]]);
+   * await table.resizeRows(1500); // in place, as room was reserved
+   * await optimizer.applyGradients([[{ indices: [1499], values: [Array(16).fill(1)] }, table]]);
+   * console.log(table.shape, optimizer.accumulators[0].shape, table.data.length); // [ 1500, 16 ] [ 1500, 16 ] 24000
+   */
+  resizeRows(rows: number, options: ResizeOptions = {}): Promise<void> {
+    return resizeInTurn(this, rows, options);
+  }
+
+  /**
+   * `resizeRows` at once, on the calling thread.
+   * @throws as resizeRows, and StateError while steps of the runtime wait or run
+   * @example
+   * import { Variable } from "@shardgrad/core";
+   * const table = Variable.ones([2, 3]);
+   * table.resizeRowsSync(3, { initializer: "zeros" });
+   * console.log(table.toArray()); // [ [ 1, 1, 1 ], [ 1, 1, 1 ], [ 0, 0, 0 ] ]
+   */
+  resizeRowsSync(rows: number, options: ResizeOptions = {}): void {
+    resizeAtOnce(this, rows, options);
+  }
+
   /** Gives the memory back, at the end of the step that uses it if there is one. Again: nothing. */
   dispose(): void {
     if (this.#disposed) return;
     this.#disposed = true;
+    this.#unfollow();
     this.#storage.release();
   }
 
   [Symbol.dispose](): void {
     this.dispose();
+  }
+
+  #publish(rows: number, plan: StoragePlan): void {
+    this.#storage.publish(plan);
+    this.#shape = Object.freeze([rows, ...this.#shape.slice(1)]);
+    this.#size = sizeOf(this.#shape);
   }
 
   #refuseWhenDisposed(): void {
@@ -225,10 +278,6 @@ export class Variable {
   }
 }
 
-/** Options of slots that share the memories of a model variable; not part of the public options. */
-const beside: unique symbol = Symbol("beside");
-const fillLater: unique symbol = Symbol("fillLater");
-
 /**
  * A variable whose elements lie in the same memories as those of a reference: of the same shape, or with one element
  * for each of its rows.
@@ -242,24 +291,26 @@ export function variableBeside(
 ): Variable {
   return new Variable(initialValue, {
     ...options,
-    [beside]: reference,
-    [fillLater]: later,
+    ...besideOptions(reference, later),
   } as VariableOptions);
 }
 
-function storageBeside(reference: Variable, shape: readonly number[], size: number, dtype: DType): Storage {
-  const { storage, rowSize, runtime } = reference[variableInternals];
-  const { memory } = runtime[runtimeInternals];
-  const same = shape.length === reference.shape.length;
-  return same
-    ? Storage.beside(memory, storage, dtype)
-    : Storage.besideRows(memory, storage, dtype, size, rowSize);
+function storageBeside(model: Variable, shape: readonly number[], dtype: DType): Storage {
+  const { storage, rowSize } = model[variableInternals];
+  if (shape.length === model.shape.length) return Storage.beside(storage, dtype);
+  // Rows without elements: one element a row has no place beside them.
+  if (rowSize === 0) return Storage.create(storage.memory, dtype, sizeOf(shape), 1);
+  return Storage.besideRows(storage, dtype, rowSize);
 }
 
-function laterOf(options: VariableOptions): PendingFill[] | undefined {
-  return (options as { [fillLater]?: PendingFill[] })[fillLater];
+function follow(model: Variable, follower: RowFollower): () => void {
+  const { followers } = model[variableInternals];
+  followers.add(follower);
+  return () => {
+    followers.delete(follower);
+  };
 }
 
-function besideOf(options: VariableOptions): Variable | undefined {
-  return (options as { [beside]?: Variable })[beside];
+function isInitializer(value: unknown): value is Initializer {
+  return typeof value === "string" || typeof value === "function";
 }
