@@ -13,7 +13,7 @@ import { variableInternals } from "../variable/internals.js";
 import type { StorageSegment } from "../variable/storage.js";
 import { writeNumbers } from "../variable/values.js";
 import type { Variable } from "../variable/variable.js";
-import { dealSlices, gatherSlices, type Words } from "./deal-slices.js";
+import { countSlices, dealSlices, type Finder, finderOf, type Words } from "./deal-slices.js";
 
 /** Elements copied between two looks at the event loop: about a quarter of a millisecond. */
 const CHUNK = 262_144;
@@ -85,26 +85,51 @@ export class Staging {
     if (!storage.hasWholeRows(rowSize)) {
       throw new SplitVariableError(`A row of ${variable.name} is larger than a memory: use dense gradients.`);
     }
-    const dealing = dealSlices(indices, segments, rowSize);
-    let next = dealing.next();
-    for (; !next.done; next = dealing.next()) yield PAUSE;
-    const { positions, starts } = next.value;
-    const source = wordsOf(values, variable);
-    const result: SegmentGradient[] = [];
-    for (let s = 0; s < segments.length; s++) {
-      const segment = segments[s]!;
-      const [from, to] = [starts[s]!, starts[s + 1]!];
-      const first = segment.start / rowSize;
-      if (to === from) result.push(noSlices);
-      else if (to - from === indices.length) {
-        result.push(yield* this.#allSlices(indices, values, variable, segment, ownCopy, first));
-      } else {
-        const rows = this.#allocate(segment, 4 * (to - from));
-        const local = new Uint32Array(this.#memory.bufferOf(rows.arena), rows.offset, to - from);
-        for (let i = from; i < to; i++) local[i - from] = indices[positions[i]!]! - first;
-        const offset = yield* this.#gather(source, positions, from, to, variable, segment);
-        result.push({ kind: "slices", indices: rows.offset, values: offset, count: to - from });
+    const finder = finderOf(segments, rowSize);
+    const counting = countSlices(indices, finder);
+    let next = counting.next();
+    for (; !next.done; next = counting.next()) yield PAUSE;
+    const counts = next.value;
+    const only = counts.indexOf(indices.length);
+    if (only >= 0 && indices.length > 0) {
+      const first = finder.starts[only]!;
+      const all = yield* this.#allSlices(indices, values, variable, segments[only]!, ownCopy, first);
+      return segments.map((_, s) => (s === only ? all : noSlices));
+    }
+    return yield* this.#deal(indices, values, variable, segments, finder, counts);
+  }
+
+  /** Copies slices into the memories of the segments that have their rows. */
+  *#deal(
+    indices: Uint32Array,
+    values: TypedArray | readonly number[],
+    variable: Variable,
+    segments: readonly StorageSegment[],
+    finder: Finder,
+    counts: Uint32Array,
+  ): Generator<Pause, SegmentGradient[]> {
+    const { rowSize } = variable[variableInternals];
+    const deal = { rows: [] as Uint32Array[], values: [] as Words[], dealt: new Uint32Array(counts.length) };
+    const result = segments.map((segment, s): SegmentGradient => {
+      const count = counts[s]!;
+      if (count === 0) {
+        deal.rows.push(noRows);
+        deal.values.push(asWords(this.view(variable, segment, 0, 0)));
+        return noSlices;
       }
+      const rows = this.#allocate(segment, 4 * count);
+      const copies = this.#allocate(segment, count * rowSize * dtypeInfo[variable.dtype].bytes);
+      deal.rows.push(new Uint32Array(this.#memory.bufferOf(rows.arena), rows.offset, count));
+      deal.values.push(asWords(this.view(variable, segment, copies.offset, count * rowSize)));
+      return { kind: "slices", indices: rows.offset, values: copies.offset, count };
+    });
+    const source = wordsOf(values, variable);
+    const width = indices.length === 0 ? 0 : source.length / indices.length;
+    const batch = Math.max(1, Math.floor(CHUNK / rowSize));
+    for (let from = 0; from < indices.length; from += batch) {
+      const to = Math.min(from + batch, indices.length);
+      dealSlices(indices, source, from, to, width, finder, deal);
+      if (this.#chunkDone((to - from) * rowSize)) yield PAUSE;
     }
     return result;
   }
@@ -125,29 +150,6 @@ export class Staging {
     local.set(indices);
     if (first > 0) for (let i = 0; i < local.length; i++) local[i]! -= first;
     return { kind: "slices", indices: block.offset, values: offset, count: indices.length };
-  }
-
-  /** Copies the slices at some positions into the memory of a segment. */
-  *#gather(
-    source: Words,
-    positions: Uint32Array,
-    from: number,
-    to: number,
-    variable: Variable,
-    segment: StorageSegment,
-  ): Generator<Pause, number> {
-    const { rowSize } = variable[variableInternals];
-    const size = (to - from) * rowSize;
-    const block = this.#allocate(segment, size * dtypeInfo[variable.dtype].bytes);
-    const target = asWords(this.view(variable, segment, block.offset, size));
-    const width = (target.length / size) * rowSize;
-    const batch = Math.max(1, Math.floor(CHUNK / Math.max(rowSize, 1)));
-    for (let at = from; at < to; at += batch) {
-      const end = Math.min(at + batch, to);
-      gatherSlices(source, target.subarray((at - from) * width), positions, at, end, width);
-      if (this.#chunkDone((end - at) * rowSize)) yield PAUSE;
-    }
-    return block.offset;
   }
 
   *#copy(
@@ -199,6 +201,7 @@ export function onlySegment(variable: Variable): StorageSegment {
 
 type CheckedSlices = Extract<CheckedGradient, { kind: "slices" }>;
 
+const noRows = new Uint32Array(0);
 const noSlices: SegmentGradient = { kind: "slices", indices: 0, values: 0, count: 0 };
 
 /** The bits of values, of the variable's dtype. */
