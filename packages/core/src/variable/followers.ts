@@ -1,8 +1,10 @@
+import type { DType } from "@shardgrad/workers";
 import { type Initializer, isCopy, newValues, type PendingFill } from "./initializers.js";
 import { type VariableInternals, variableInternals } from "./internals.js";
 import { discard, fillsOf, newElements, planBeside, planResize, type StoragePlan } from "./resize-plan.js";
 import type { StorageSegment } from "./segments.js";
-import { rowPlacement } from "./storage.js";
+import { rowPlacement, Storage } from "./storage.js";
+import { sizeOf } from "./values.js";
 import type { Variable } from "./variable.js";
 
 /** A resize of a variable that has its memory, and that nobody sees yet. */
@@ -102,4 +104,22 @@ function copyFills(
       fill: (view, start) => view.set(source.subarray(start, start + view.length)),
     };
   });
+}
+
+/** Storage in the memories of a model variable: of its shape, or with one element for each of its rows. */
+export function storageBeside(model: Variable, shape: readonly number[], dtype: DType): Storage {
+  const { storage, rowSize } = model[variableInternals];
+  if (shape.length === model.shape.length) return Storage.beside(storage, dtype);
+  // Rows without elements: one element a row has no place beside them.
+  if (rowSize === 0) return Storage.create(storage.memory, dtype, sizeOf(shape), 1);
+  return Storage.besideRows(storage, dtype, rowSize);
+}
+
+/** Lets something follow a variable's rows; what is returned ends it. */
+export function follow(model: Variable, follower: RowFollower): () => void {
+  const { followers } = model[variableInternals];
+  followers.add(follower);
+  return () => {
+    followers.delete(follower);
+  };
 }

@@ -1,6 +1,7 @@
 import type { Runtime } from "../runtime/runtime.js";
 import type { RowFollower } from "./followers.js";
 import type { Initializer } from "./initializers.js";
+import type { LazyAverage } from "./lazy-average.js";
 import type { StoragePlan } from "./resize-plan.js";
 import type { Storage } from "./storage.js";
 
@@ -20,6 +21,8 @@ export interface VariableInternals {
   readonly followers: Set<RowFollower>;
   /** The variable whose rows a slot follows. */
   readonly model: { readonly name: string } | undefined;
+  /** Averages that are brought up to date row by row: of this variable, or kept in it. At most one. */
+  lazy?: LazyAverage | undefined;
   /** Shows another number of rows: the one place where segments and shape of a variable, or of a slot, change. */
   publish(rows: number, plan: StoragePlan): void;
 }

@@ -1,7 +1,7 @@
 import type { DType } from "@shardgrad/workers";
 import { OptionError } from "../errors/index.js";
 import type { Runtime } from "../runtime/runtime.js";
-import type { PendingFill } from "./initializers.js";
+import type { Initializer, PendingFill } from "./initializers.js";
 import { rowSizeOf } from "./values.js";
 import type { Variable } from "./variable.js";
 
@@ -37,6 +37,10 @@ export function checkNames(options: VariableOptions): void {
       message,
     });
   }
+}
+
+export function isInitializer(value: unknown): value is Initializer {
+  return typeof value === "string" || typeof value === "function";
 }
 
 /** Rows to reserve. @throws OptionError */

@@ -23,6 +23,7 @@ export class Storage {
   #users = 0;
   #releaseWanted = false;
   #freed = false;
+  readonly #whenFreed: (() => void)[] = [];
 
   private constructor(memory: MemoryPool, dtype: DType, placements: Iterable<Placement>) {
     this.memory = memory;
@@ -90,6 +91,11 @@ export class Storage {
     if (this.#users === 0 && this.#releaseWanted) this.#free();
   }
 
+  /** Calls back when the memory is given back. */
+  onFree(callback: () => void): void {
+    this.#whenFreed.push(callback);
+  }
+
   release(): void {
     this.#releaseWanted = true;
     if (this.#users === 0) this.#free();
@@ -99,6 +105,7 @@ export class Storage {
     // Once only: by a second time the memory may be somebody else's.
     if (this.#freed) return;
     this.#freed = true;
+    for (const callback of this.#whenFreed) callback();
     freeSegments(this.memory, this.#segments);
   }
 }

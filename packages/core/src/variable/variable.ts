@@ -5,11 +5,12 @@ import {
   DisposedVariableError,
   OptionError,
   SplitVariableError,
+  StateError,
 } from "../errors/index.js";
 import { runtimeInternals } from "../runtime/internals.js";
 import { Runtime } from "../runtime/runtime.js";
 import { describe } from "./describe.js";
-import { type RowFollower, SlotRows } from "./followers.js";
+import { follow, SlotRows, storageBeside } from "./followers.js";
 import {
   type Initializer,
   initialValues,
@@ -20,11 +21,13 @@ import {
   uniform,
 } from "./initializers.js";
 import { type VariableInternals, variableInternals } from "./internals.js";
+import { catchUpAsync, catchUpSync } from "./lazy-average.js";
 import {
   besideOf,
   besideOptions,
   checkNames,
   checkReserve,
+  isInitializer,
   laterOf,
   type VariableOptions,
 } from "./options.js";
@@ -100,6 +103,7 @@ export class Variable {
     this.#internals = {
       ...{ storage: this.#storage, runtime, rowSize, pin: created++, initializer, model, publish },
       followers: new Set(),
+      lazy: undefined,
     };
     try {
       for (const { view, start } of this.#storage.segments) {
@@ -189,7 +193,8 @@ export class Variable {
 
   /**
    * Replaces all values.
-   * @throws ShapeError, DtypeError for a typed array of another dtype, ArgumentError, DisposedVariableError
+   * @throws ShapeError, DtypeError for a typed array of another dtype, ArgumentError, DisposedVariableError;
+   *   StateError with lazy averages while asynchronous steps are pending
    */
   assign(values: NestedArray | TypedArray): void {
     this.#refuseWhenDisposed();
@@ -198,7 +203,29 @@ export class Variable {
     }
     const { shape, dtype } = describe(values, { shape: this.shape, dtype: this.dtype }, "values", true);
     const fill = initialValues(values, shape, dtype, "values");
+    this.#catchUp("assign");
     for (const { view, start } of this.#storage.segments) fill(view, start);
+  }
+
+  /**
+   * Brings the rows of a variable whose averages are kept lazily up to date, and those averages: overwrites that rows
+   * have missed are in `data` afterwards. Of an average: the same for the variable that it is the average of. Runs in
+   * the order of the steps and costs a pass over the table; nothing where nothing is behind.
+   * @throws (rejects) DisposedVariableError, ClosedRuntimeError, QueueFullError, WorkerLostError
+   * @example
+   * import { Adagrad, Variable } from "@shardgrad/core";
+   * const table = Variable.ones([1000, 4]);
+   * const optimizer = new Adagrad({ useEma: true, emaMomentum: 0.5, sparseEma: "lazy" });
+   * await optimizer.applyGradients([[{ indices: [7], values: [[1, 1, 1, 1]] }, table]]);
+   * await table.materialize();
+   * console.log(optimizer.averages[0].data[0]); // 1
+   */
+  async materialize(): Promise<void> {
+    this.#refuseWhenDisposed();
+    await this.#internals.runtime[runtimeInternals].queue.run(async () => {
+      const { lazy } = this.#internals;
+      if (lazy !== undefined) await catchUpAsync(lazy);
+    });
   }
 
   /** The values as numbers, nested by shape. @throws DisposedVariableError */
@@ -266,6 +293,16 @@ export class Variable {
     this.#size = sizeOf(this.#shape);
   }
 
+  /** Averages that rows have missed were of their present values. */
+  #catchUp(call: string): void {
+    const { lazy, runtime } = this.#internals;
+    if (!lazy?.behind) return;
+    const { pending } = runtime[runtimeInternals].queue;
+    if (pending > 0)
+      throw new StateError(`${call}: ${pending} asynchronous steps are pending; await them first.`);
+    catchUpSync(lazy);
+  }
+
   #refuseWhenDisposed(): void {
     if (!this.#disposed) return;
     const message = `The variable ${this.name} was disposed.`;
@@ -293,24 +330,4 @@ export function variableBeside(
     ...options,
     ...besideOptions(reference, later),
   } as VariableOptions);
-}
-
-function storageBeside(model: Variable, shape: readonly number[], dtype: DType): Storage {
-  const { storage, rowSize } = model[variableInternals];
-  if (shape.length === model.shape.length) return Storage.beside(storage, dtype);
-  // Rows without elements: one element a row has no place beside them.
-  if (rowSize === 0) return Storage.create(storage.memory, dtype, sizeOf(shape), 1);
-  return Storage.besideRows(storage, dtype, rowSize);
-}
-
-function follow(model: Variable, follower: RowFollower): () => void {
-  const { followers } = model[variableInternals];
-  followers.add(follower);
-  return () => {
-    followers.delete(follower);
-  };
-}
-
-function isInitializer(value: unknown): value is Initializer {
-  return typeof value === "string" || typeof value === "function";
 }
