@@ -14,7 +14,9 @@ function plan(memory: MemoryPool, count: number): { plan: StepPlan; variable: Fl
     number,
     number,
   ];
-  const segment = { memory: home.arena.id, start: 0, count, variable, accumulator, average: 0 };
+  const versions = memory.allocateAt(home, 4).offset;
+  const place = { memory: home.arena.id, start: 0, count, versions, versionMask: 0 };
+  const segment = { ...place, variable, accumulator, average: 0, lazy: 0 };
   const update = {
     operation: "adagrad",
     dtype: "float32",

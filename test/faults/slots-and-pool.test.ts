@@ -70,11 +70,13 @@ test("slots disposed during a step stay until it has ended", async () => {
   const step = optimizer.applyGradients([[gradient, weights]]);
   optimizer.dispose();
   const during = Array.from({ length: 4 }, () => Variable.zeros([size], { runtime }));
-  expect(during.map(({ data }) => data.byteOffset)).not.toContain(byteOffset);
+  // Version words lie before the elements, so that these start a little later than the memory that they take.
+  const reuses = ({ data }: Variable) => Math.abs(data.byteOffset - byteOffset) < 2 * size;
+  expect(during.some(reuses)).toBe(false);
   await step;
   for (const variable of during) variable.dispose();
   const after = Array.from({ length: 6 }, () => Variable.zeros([size], { runtime }));
-  expect(after.map(({ data }) => data.byteOffset)).toContain(byteOffset);
+  expect(after.some(reuses)).toBe(true);
   await runtime.close();
 });
 
