@@ -46,7 +46,10 @@ export function planResize(storage: Storage, size: number, rowSize: number, gene
   const end = kept[kept.length - 1];
   const from = end === undefined ? 0 : end.start + end.count;
   const more = additions(storage, from, size, rowSize, generous ? present / 2 : 0);
-  return { kept: kept.length, segments: [...kept, ...makeSegments(storage.memory, storage.dtype, more)] };
+  return {
+    kept: kept.length,
+    segments: [...kept, ...makeSegments(storage.memory, storage.dtype, more, false)],
+  };
 }
 
 function* additions(
@@ -81,7 +84,10 @@ export function planBeside(
   const stay = storage.segments
     .slice(0, kept)
     .map((segment, i) => resized(storage, segment, places[i]!.count));
-  return { kept, segments: [...stay, ...makeSegments(storage.memory, storage.dtype, places.slice(kept))] };
+  return {
+    kept,
+    segments: [...stay, ...makeSegments(storage.memory, storage.dtype, places.slice(kept), false)],
+  };
 }
 
 /** Gives back what a plan took that is not published. */

@@ -49,19 +49,19 @@ export interface Placement {
   readonly versions: RowVersions | number;
 }
 
-/** A segment whose elements are zero. @throws MemoryExhaustedError */
-export function makeSegment(
+function makeSegment(
   memory: MemoryPool,
   dtype: DType,
   { home, start, count, capacity, versions: sharedOrMask }: Placement,
+  zeroed: boolean,
 ): StorageSegment {
   const { bytes } = dtypeInfo[dtype];
   const versions = typeof sharedOrMask === "number" ? newVersions(memory, home, sharedOrMask) : sharedOrMask;
   versions.users++;
   try {
-    const block = memory.allocateAt(home, capacity * bytes, count * bytes);
+    const block = memory.allocateAt(home, capacity * bytes, zeroed ? count * bytes : false);
     const view = viewOf(dtype, memory.bufferOf(home.arena), block.offset, count);
-    const room = { capacity, clean: Math.max(count, Math.ceil(block.cleanFrom / bytes)) };
+    const room = { capacity, clean: Math.max(zeroed ? count : 0, Math.ceil(block.cleanFrom / bytes)) };
     return { start, count, home, block, view, versions, room };
   } catch (error) {
     letGoOf(memory, home, versions);
@@ -69,15 +69,20 @@ export function makeSegment(
   }
 }
 
-/** Several segments, or none. */
+/**
+ * Several segments, or none.
+ * @param zeroed - whether their elements are zero; else `room.clean` says from where on
+ * @throws MemoryExhaustedError
+ */
 export function makeSegments(
   memory: MemoryPool,
   dtype: DType,
   placements: Iterable<Placement>,
+  zeroed: boolean,
 ): StorageSegment[] {
   const made: StorageSegment[] = [];
   try {
-    for (const placement of placements) made.push(makeSegment(memory, dtype, placement));
+    for (const placement of placements) made.push(makeSegment(memory, dtype, placement, zeroed));
   } catch (error) {
     freeSegments(memory, made);
     throw error;

@@ -28,7 +28,7 @@ export class Storage {
   private constructor(memory: MemoryPool, dtype: DType, placements: Iterable<Placement>) {
     this.memory = memory;
     this.dtype = dtype;
-    this.#segments = makeSegments(memory, dtype, placements);
+    this.#segments = makeSegments(memory, dtype, placements, true);
   }
 
   /** All but the last are full. */
