@@ -4,10 +4,11 @@ import { addTile, type Lowering, type Scratch } from "./lowering.js";
 import { dealsRows, ownerShift, rowTiles } from "./shards.js";
 
 /**
- * From so many lanes on each deals a share of the slices to their owners first, in a phase of its own. Below, each lane
- * looks through all slices for its own (1 ns a slice), which is cheaper than one more phase.
+ * From so many lanes on each deals a share of the slices to their owners first, in a phase of its own: 24 bytes a slice
+ * for all lanes together. Below, each lane looks through all slices for its own, which is no slower (measured as processor
+ * time: 32 lanes 4 % less, 16 lanes no less), with 16 bytes a slice and lane.
  */
-const LEAST_DEALERS = 4;
+const LEAST_DEALERS = 12;
 
 /** Whether the slices of an update are dealt before they are worked on. */
 export function dealsInTurn({ operation, segments, rowSize }: UpdatePlan, lanes: number): boolean {
