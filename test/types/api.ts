@@ -44,6 +44,7 @@ Variable.normal([2, 3] as const, { mean: 0, stddev: 1 });
 const resized: Promise<void> = Variable.zeros([1, 2], { reserveRows: 5 }).resizeRows(3, {
   initializer: "ones",
 });
+void resized;
 w.resizeRowsSync(2, { initializer: ([rows = 0]) => new Float32Array(2 * rows) });
 // @ts-expect-error
 w.resizeRows("3");
