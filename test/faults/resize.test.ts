@@ -107,6 +107,26 @@ test("slots that are disposed of while new rows are filled stay behind", async (
   await runtime.close();
 });
 
+test("the memory of such slots is nobody else's before the resize has ended", async () => {
+  const runtime = pooled(0);
+  const table = Variable.ones([10, 1000], { reserveRows: 2000, runtime });
+  const optimizer = new Adagrad({ runtime });
+  optimizer.build([table]);
+  const resize = table.resizeRows(2000); // fills the accumulator's room after the table's
+  const made: Variable[] = [];
+  setImmediate(() => {
+    optimizer.dispose();
+    for (let i = 0; i < 3; i++) made.push(Variable.zeros([2_000_000], { runtime }));
+  });
+  await resize;
+  expect(made.map((variable) => valuesOf(variable).every((value) => value === 0))).toEqual([
+    true,
+    true,
+    true,
+  ]);
+  await runtime.close();
+});
+
 test("slots that a synchronous step makes while new rows are filled follow, too", async () => {
   const runtime = pooled(2);
   await runtime.ready();

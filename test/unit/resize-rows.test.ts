@@ -227,6 +227,22 @@ describe("slots follow", () => {
     expect([averages[0], ...averages.slice(2)]).toEqual([1 - 2 ** -4, 8, 8, 16, 16]);
   });
 
+  test("new rows of lazy averages have missed none, so their averages are copies to the bit", async () => {
+    const table = Variable.uniform([4, 1], { seed: 1, runtime });
+    const options = { useEma: true, emaMomentum: 0.9, emaOverwriteFrequency: 2 };
+    const optimizer = new Adagrad({ ...exact, ...options, sparseEma: "lazy" });
+    const touch = () => optimizer.applyGradients([[{ indices: [0], values: [[-1]] }, table]]);
+    for (const rows of [50, 4, 50, 200]) {
+      for (let i = 0; i < 5; i++) await touch();
+      const before = table.shape[0]!;
+      await table.resizeRows(rows);
+      const values = valuesOf(table).slice(before);
+      await table.materialize();
+      expect(valuesOf(table).slice(before)).toEqual(values);
+      expect(valuesOf(optimizer.averages[0]!).slice(before)).toEqual(values);
+    }
+  });
+
   test("of an optimizer of one's own: with their initializer, or zeros", async () => {
     const table = new Variable(
       [
