@@ -19,6 +19,7 @@ import type { Variable } from "../variable/variable.js";
 import { variableDamage } from "./damage.js";
 import { fillInParts } from "./slots.js";
 import { onlySegment, PAUSE, type Pause, Staging } from "./staging.js";
+import { executing, freeRows, writeNow, writing } from "./writes.js";
 
 /** What a step does to one variable, in kernels. */
 export interface KernelUpdate {
@@ -71,7 +72,7 @@ export function* performStep(
   const held = [...variables, ...step.slots].map((variable) => variable[variableInternals].storage);
   for (const storage of held) storage.hold();
   try {
-    for (const _ of fillInParts(step.pending ?? [])) yield PAUSE;
+    if (step.pending !== undefined) yield* writing("paused", step.slots, fill(step.pending));
     step.filled?.();
     const kernels = variables.map(step.kernelsOf);
     return kernels.every((update) => update !== null)
@@ -79,11 +80,19 @@ export function* performStep(
       : yield* scriptStep(step, staging);
   } catch (error) {
     if (!(error instanceof LaneLostError)) throw error;
+    freeRows(
+      error,
+      variables.map((variable) => variable[variableInternals]),
+    );
     throw new WorkerLostError({ damage: variableDamage(error, step), cause: error });
   } finally {
     staging.release();
     for (const storage of held) storage.letGo();
   }
+}
+
+function* fill(pending: readonly PendingFill[]): Generator<Pause, void, unknown> {
+  for (const _ of fillInParts(pending)) yield PAUSE;
 }
 
 /** Everything fused in kernels. */
@@ -93,6 +102,7 @@ function* kernelStep(
   staging: Staging,
 ): Generator<StepRequest, StepOutcome, StepOutcome | undefined> {
   const updates: UpdatePlan[] = [];
+  const written: Variable[] = [];
   let elements = 0;
   for (let i = 0; i < kernels.length; i++) {
     const { variable, gradient } = step.pairs[i]!;
@@ -101,8 +111,18 @@ function* kernelStep(
     // Row work costs about twice as much an element as dense work.
     elements += gradient.kind === "dense" ? variable.size : 2 * gradient.values.length;
     if (gradient.kind === "slices" && step.average !== null) elements += variable.size;
+    if (gradient.kind === "dense") written.push(variable, kernels[i]!.accumulator);
+    written.push(...averaged(step, variable));
   }
-  return (yield { updates, clip: step.clip, average: step.average, elements })!;
+  const plan = { updates, clip: step.clip, average: step.average, elements };
+  return (yield* writing("device", written, executing(plan)))!;
+}
+
+/** What the step's averages write of a variable: all of its average, and all of it when it is overwritten. */
+function averaged(step: PreparedStep, variable: Variable): Variable[] {
+  if (step.average === null) return [];
+  const average = step.averageOf(variable)!;
+  return step.average.overwrite ? [average, variable] : [average];
 }
 
 /** Clipping and averages in kernels, the update by the optimizer's own `updateStep`. */
@@ -121,6 +141,21 @@ function* scriptStep(
     const elements = step.pairs.reduce((sum, { gradient }) => sum + gradient.values.length, 0);
     outcome = (yield { updates, clip: step.clip, average: null, elements })!;
   }
+  const variables = step.pairs.map(({ variable }) => variable);
+  const headers = [...variables, ...step.slots].map((variable) => variable[variableInternals].header);
+  writeNow(headers, () => updateAll(step, staged, staging));
+  if (step.average !== null) {
+    const none = { kind: "none" } as const;
+    const updates = variables.map((variable) => updatePlan(step, variable, [none], "average"));
+    const elements = variables.reduce((sum, { size }) => sum + size, 0);
+    const plan = { updates, clip: { kind: "none" }, average: step.average, elements } as const;
+    const written = variables.flatMap((variable) => averaged(step, variable));
+    yield* writing("device", written, executing(plan));
+  }
+  return outcome;
+}
+
+function updateAll(step: PreparedStep, staged: readonly SegmentGradient[], staging: Staging): void {
   step.pairs.forEach((pair, i) => {
     try {
       step.updateStep(stepGradient(pair, staged[i]!, staging), pair.variable);
@@ -132,13 +167,6 @@ function* scriptStep(
       throw new UpdateStepError({ damage, cause });
     }
   });
-  if (step.average !== null) {
-    const none = { kind: "none" } as const;
-    const updates = step.pairs.map(({ variable }) => updatePlan(step, variable, [none], "average"));
-    const elements = step.pairs.reduce((sum, { variable }) => sum + variable.size, 0);
-    yield { updates, clip: { kind: "none" }, average: step.average, elements };
-  }
-  return outcome;
 }
 
 function stepGradient(

@@ -12,6 +12,8 @@ export class LaneLostError extends ShardgradError {
   constructor(
     readonly lane: number,
     readonly damage: readonly LaneDamage[],
+    /** Settles when the thread has stopped writing; absent where it has already. */
+    readonly ended?: Promise<unknown>,
   ) {
     super(`The thread of lane ${lane} ended in mid-step.`);
   }
