@@ -2,6 +2,7 @@
 import { clip } from "./clip";
 import { adagradDense } from "./dense";
 import { ema } from "./ema";
+import { catchUp } from "./lazy";
 import { sumSquares } from "./norms";
 import { adagradRows } from "./rows";
 import { rowwiseDense } from "./rowwise";
@@ -57,6 +58,7 @@ export function adagradRowsF16(
   perRow: u32,
   versions: usize,
   versionMask: u32,
+  lazy: usize,
 ): void {
   adagradRows<u16>(
     variable,
@@ -77,6 +79,7 @@ export function adagradRowsF16(
     perRow,
     versions,
     versionMask,
+    lazy,
     false,
   );
 }
@@ -153,6 +156,7 @@ export function rowwiseRowsF16(
   perRow: u32,
   versions: usize,
   versionMask: u32,
+  lazy: usize,
 ): void {
   adagradRows<u16>(
     variable,
@@ -173,6 +177,11 @@ export function rowwiseRowsF16(
     perRow,
     versions,
     versionMask,
+    lazy,
     true,
   );
+}
+
+export function catchUpF16(variable: usize, rowSize: u32, first: u32, rows: u32, lazy: usize): void {
+  catchUp<u16>(variable, rowSize, first, rows, lazy);
 }

@@ -11,6 +11,7 @@ import {
   ClipValue,
 } from "./formulas";
 import { splat } from "./lanes";
+import { averageTouched, catchUpRow, lazyBlock, setLazy, touchLazy } from "./lazy";
 import { manySlices, oneSlice } from "./row";
 import { entries, sortedEntries } from "./slices";
 import { updateRow } from "./rowwise";
@@ -36,6 +37,7 @@ export function adagradRows<T>(
   perRow: u32,
   versions: usize,
   versionMask: u32,
+  lazy: usize,
   rowwise: bool,
 ): void {
   const rowBytes = rowSize * <u32>sizeof<T>();
@@ -49,6 +51,7 @@ export function adagradRows<T>(
   const n = rowBytes;
   const k = clipKind;
   const o = scratch;
+  setLazy(lazy);
   setVersions(versions, versionMask, ownerShift, (scratch + 63) & ~63);
   // binary16 spends its time in rounding: one loop that looks at the kind does.
   if (sizeof<T>() === 2) pass<T, ClipAny>(w, s, n, list, values, o, rate, eps, k, a, b, perRow, rowwise);
@@ -90,6 +93,7 @@ function pass<T, Clip>(
       seen ^= rowwise
         ? touchRowwise(list, touched, touchEnd, variable, accumulator, values, rowBytes, accumulatorBytes)
         : touchEntries(list, touched, touchEnd, variable, accumulator, values, rowBytes);
+      if (lazyBlock !== 0) seen ^= touchLazy(list, touched, touchEnd, rowBytes);
       touched = touchEnd;
     }
     const first = next;
@@ -102,6 +106,7 @@ function pass<T, Clip>(
       while (next < count && load<u32>(list + (next << 3) + 4) === row) next++;
       const w = variable + row * rowBytes;
       const s = accumulator + row * accumulatorBytes;
+      if (lazyBlock !== 0) catchUpRow<T>(row, w, rowBytes);
       if (rowwise) {
         const own = list + (start << 3);
         const each = perRow === 0;
@@ -112,6 +117,7 @@ function pass<T, Clip>(
         const own = list + (start << 3);
         manySlices<T, Clip>(w, s, own, next - start, values, rowBytes, rate, epsilon, clipKind, a, b, perRow);
       }
+      if (lazyBlock !== 0) averageTouched<T>(row, w, rowBytes);
     }
     endRows(list, first, next);
   }

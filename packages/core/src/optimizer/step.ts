@@ -15,11 +15,13 @@ import type { CheckedPair } from "../gradients/pairs.js";
 import type { RuntimeInternals } from "../runtime/internals.js";
 import type { PendingFill } from "../variable/initializers.js";
 import { variableInternals } from "../variable/internals.js";
+import type { LazyAverage } from "../variable/lazy-average.js";
 import type { Variable } from "../variable/variable.js";
+import { freeRows, writeNow, writing } from "../variable/writes.js";
+import { catchUp, ownLazy } from "./catch-up.js";
 import { variableDamage } from "./damage.js";
 import { fillInParts } from "./slots.js";
 import { onlySegment, PAUSE, type Pause, Staging } from "./staging.js";
-import { executing, freeRows, writeNow, writing } from "./writes.js";
 
 /** What a step does to one variable, in kernels. */
 export interface KernelUpdate {
@@ -50,6 +52,8 @@ export interface PreparedStep {
   /** Called when they are filled. */
   readonly filled?: () => void;
   readonly averageOf: (variable: Variable) => Variable | undefined;
+  /** Keeps the averages of a table row by row from now on, where the optimizer wants it. */
+  readonly makeLazy: (variable: Variable) => void;
   /** The kernels of a variable's update, or null where the optimizer updates in JavaScript. */
   readonly kernelsOf: (variable: Variable) => KernelUpdate | null;
   readonly updateStep: (gradient: StepGradient, variable: Variable) => void;
@@ -80,10 +84,7 @@ export function* performStep(
       : yield* scriptStep(step, staging);
   } catch (error) {
     if (!(error instanceof LaneLostError)) throw error;
-    freeRows(
-      error,
-      variables.map((variable) => variable[variableInternals]),
-    );
+    freeRows(error, variables);
     throw new WorkerLostError({ damage: variableDamage(error, step), cause: error });
   } finally {
     staging.release();
@@ -101,21 +102,42 @@ function* kernelStep(
   kernels: readonly KernelUpdate[],
   staging: Staging,
 ): Generator<StepRequest, StepOutcome, StepOutcome | undefined> {
+  const staged: SegmentGradient[][] = [];
+  for (const { gradient, variable } of step.pairs) {
+    staged.push(yield* staging.stage(gradient, variable));
+    if (gradient.kind === "slices" && step.average !== null) step.makeLazy(variable);
+  }
+  yield* catchUp(step);
   const updates: UpdatePlan[] = [];
   const written: Variable[] = [];
   let elements = 0;
   for (let i = 0; i < kernels.length; i++) {
     const { variable, gradient } = step.pairs[i]!;
-    const staged = yield* staging.stage(gradient, variable);
-    updates.push(updatePlan(step, variable, staged, kernels[i]!));
+    const lazy = ownLazy(step, variable);
+    if (step.average !== null) lazy?.begin(step.average);
+    updates.push(
+      updatePlan(step, variable, staged[i]!, kernels[i]!, gradient.kind === "slices" ? lazy : undefined),
+    );
     // Row work costs about twice as much an element as dense work.
     elements += gradient.kind === "dense" ? variable.size : 2 * gradient.values.length;
-    if (gradient.kind === "slices" && step.average !== null) elements += variable.size;
+    if (gradient.kind === "slices" && step.average !== null && lazy === undefined) elements += variable.size;
     if (gradient.kind === "dense") written.push(variable, kernels[i]!.accumulator);
-    written.push(...averaged(step, variable));
+    if (gradient.kind === "dense" || lazy === undefined) written.push(...averaged(step, variable));
   }
   const plan = { updates, clip: step.clip, average: step.average, elements };
-  return (yield* writing("device", written, executing(plan)))!;
+  return yield* writing("device", written, executing(step, plan));
+}
+
+/** The run of a plan. Lazy averages count it. */
+function* executing(
+  step: PreparedStep,
+  plan: StepPlan,
+): Generator<StepPlan, StepOutcome, StepOutcome | undefined> {
+  const outcome = (yield plan)!;
+  for (const { gradient, variable } of step.pairs) {
+    if (step.average !== null) ownLazy(step, variable)?.stepped(step.average, gradient.kind === "dense");
+  }
+  return outcome;
 }
 
 /** What the step's averages write of a variable: all of its average, and all of it when it is overwritten. */
@@ -135,6 +157,7 @@ function* scriptStep(
     onlySegment(variable);
     staged.push((yield* staging.stage(gradient, variable, true))[0]!);
   }
+  yield* catchUp(step);
   let outcome: StepOutcome = { device: "inline" };
   if (step.clip.kind !== "none") {
     const updates = step.pairs.map(({ variable }, i) => updatePlan(step, variable, [staged[i]!], "clip"));
@@ -142,15 +165,14 @@ function* scriptStep(
     outcome = (yield { updates, clip: step.clip, average: null, elements })!;
   }
   const variables = step.pairs.map(({ variable }) => variable);
-  const headers = [...variables, ...step.slots].map((variable) => variable[variableInternals].header);
-  writeNow(headers, () => updateAll(step, staged, staging));
+  writeNow([...variables, ...step.slots], () => updateAll(step, staged, staging));
   if (step.average !== null) {
     const none = { kind: "none" } as const;
     const updates = variables.map((variable) => updatePlan(step, variable, [none], "average"));
     const elements = variables.reduce((sum, { size }) => sum + size, 0);
     const plan = { updates, clip: { kind: "none" }, average: step.average, elements } as const;
     const written = variables.flatMap((variable) => averaged(step, variable));
-    yield* writing("device", written, executing(plan));
+    yield* writing("device", written, executing(step, plan));
   }
   return outcome;
 }
@@ -193,6 +215,7 @@ function updatePlan(
   variable: Variable,
   gradients: readonly SegmentGradient[],
   update: KernelUpdate | "clip" | "average",
+  lazy?: LazyAverage,
 ): UpdatePlan {
   const { storage, rowSize, pin } = variable[variableInternals];
   const kernel = typeof update === "string" ? undefined : update;
@@ -208,6 +231,7 @@ function updatePlan(
       gradient: gradients[i]!,
       versions: versions.block.offset,
       versionMask: versions.mask,
+      lazy: lazy?.offset(i) ?? 0,
     }),
   );
   return {

@@ -1,5 +1,6 @@
 import type { Runtime } from "../runtime/runtime.js";
 import type { VariableHeader } from "./header.js";
+import type { LazyAverage } from "./lazy-average.js";
 import type { Storage } from "./storage.js";
 
 /** Registered globally, so that a Variable of another copy of this package is recognized. */
@@ -16,4 +17,6 @@ export interface VariableInternals {
   readonly model: VariableInternals | undefined;
   /** Keeps a small variable on one lane for its life. */
   readonly pin: number;
+  /** Averages that are brought up to date row by row: of this variable, or kept in it. At most one. */
+  lazy?: LazyAverage | undefined;
 }

@@ -1,27 +1,4 @@
-import { type DType, doubleFromHalf, halfFromDouble } from "@shardgrad/workers";
-
-/**
- * A lazy block, by which an average catches up only when its row is touched. Byte offsets from its start; it lies in the
- * segment's memory. Every row has a word `last`, the clock up to which it has caught up.
- */
-export const lazyBlock = {
-  /** u32: updates of the average so far. */
-  clock: 0,
-  /** u32: no row is behind this clock. */
-  floor: 4,
-  /** u32: overwrites in the list. */
-  overwrites: 8,
-  /** u32 byte offsets in the segment's memory. */
-  average: 16,
-  last: 20,
-  /** Of a list of u32, ascending: the clocks of the overwrites. */
-  list: 24,
-  /** f64, rounded to the dtype. */
-  momentum: 32,
-  complement: 40,
-  /** f64[4][256]: momentum ^ (b * 256 ^ i). */
-  powers: 64,
-} as const;
+import { type DType, doubleFromHalf, halfFromDouble, lazyNumbers, lazyWords } from "@shardgrad/workers";
 
 /** How far a row is behind. */
 export const CURRENT = 0;
@@ -37,7 +14,8 @@ const roundings: Readonly<Record<DType, (value: number) => number>> = {
 };
 
 /**
- * Rows as a catch-up would leave them, without writing anything and with the kernels' roundings.
+ * Rows whose averages are kept lazily as a catch-up would leave them, without writing anything and with the kernels'
+ * roundings. The layout of a lazy block is in the workers' plan/lazy-block.ts.
  *
  * Order: `open` loads the clock before anything else. A running step writes `last` = clock + 1 under the row's version
  * word, and afterwards the list, its length and the clock. So an overwrite later than the loaded clock does not count,
@@ -71,18 +49,19 @@ export class LazyRows {
    * @param block - byte offset of the lazy block
    */
   open(words: Uint32Array, doubles: Float64Array, block: number): void {
-    const at = block / 4;
+    const word = block / 4;
+    const number = block / 8;
     this.#words = words;
     this.#doubles = doubles;
-    this.#clock = Atomics.load(words, at + lazyBlock.clock / 4);
-    this.#overwrites = Atomics.load(words, at + lazyBlock.overwrites / 4);
-    this.#floor = Atomics.load(words, at + lazyBlock.floor / 4);
-    this.average = words[at + lazyBlock.average / 4]!;
-    this.#last = words[at + lazyBlock.last / 4]! / 4;
-    this.#list = words[at + lazyBlock.list / 4]! / 4;
-    this.#powers = (block + lazyBlock.powers) / 8;
-    this.#momentum = doubles[(block + lazyBlock.momentum) / 8]!;
-    this.#complement = doubles[(block + lazyBlock.complement) / 8]!;
+    this.#clock = Atomics.load(words, word + lazyWords.clock);
+    this.#overwrites = Atomics.load(words, word + lazyWords.overwrites);
+    this.#floor = Atomics.load(words, word + lazyWords.floor);
+    this.average = words[word + lazyWords.average]!;
+    this.#last = words[word + lazyWords.last]! / 4;
+    this.#list = words[word + lazyWords.list]! / 4;
+    this.#powers = number + lazyNumbers.powers;
+    this.#momentum = doubles[number + lazyNumbers.momentum]!;
+    this.#complement = doubles[number + lazyNumbers.complement]!;
     this.#steps = -1;
   }
 

@@ -38,6 +38,7 @@ export class Storage {
   #users = 0;
   #releaseWanted = false;
   #freed = false;
+  readonly #whenFreed: (() => void)[] = [];
 
   private constructor(memory: MemoryPool, segments: readonly StorageSegment[]) {
     this.#memory = memory;
@@ -126,6 +127,11 @@ export class Storage {
     if (this.#users === 0 && this.#releaseWanted) this.#free();
   }
 
+  /** Calls back when the memory is given back. */
+  onFree(callback: () => void): void {
+    this.#whenFreed.push(callback);
+  }
+
   release(): void {
     this.#releaseWanted = true;
     if (this.#users === 0) this.#free();
@@ -135,6 +141,7 @@ export class Storage {
     // Once only: by a second time the memory may be somebody else's.
     if (this.#freed) return;
     this.#freed = true;
+    for (const callback of this.#whenFreed) callback();
     for (const segment of this.segments) freeSegment(this.#memory, segment);
   }
 }

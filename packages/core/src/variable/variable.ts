@@ -1,5 +1,11 @@
 import { type DType, dtypeInfo, ownerShift, type TypedArray } from "@shardgrad/workers";
-import { ArgumentError, ClosedRuntimeError, OptionError, SplitVariableError } from "../errors/index.js";
+import {
+  ArgumentError,
+  ClosedRuntimeError,
+  OptionError,
+  SplitVariableError,
+  StateError,
+} from "../errors/index.js";
 import type { RowIndices } from "../gradients/indexed-slices.js";
 import { runtimeInternals } from "../runtime/internals.js";
 import { Runtime } from "../runtime/runtime.js";
@@ -18,10 +24,12 @@ import {
   uniform,
 } from "./initializers.js";
 import { type VariableInternals, variableInternals } from "./internals.js";
+import { catchUpAsync, catchUpSync } from "./lazy-average.js";
 import { disposedError } from "./read-guard.js";
 import { readerOf } from "./row-reader.js";
 import { Storage } from "./storage.js";
 import { type NestedArray, rowSizeOf, sizeOf } from "./values.js";
+import { writeNow } from "./writes.js";
 
 export interface VariableOptions {
   /** Default "Variable". Slots are named after it. */
@@ -117,7 +125,15 @@ export class Variable {
           )
         : VariableHeader.beside(model.header, segments.length);
     header.publish(shape[0] ?? 1, rowSize, segments);
-    this.#internals = { storage: this.#storage, runtime, rowSize, pin: created++, header, model };
+    this.#internals = {
+      storage: this.#storage,
+      runtime,
+      rowSize,
+      pin: created++,
+      header,
+      model,
+      lazy: undefined,
+    };
     try {
       for (const { view, start } of this.#storage.segments) {
         if (later === undefined) fill(view, start);
@@ -195,7 +211,8 @@ export class Variable {
 
   /**
    * Replaces all values.
-   * @throws ShapeError, DtypeError for a typed array of another dtype, ArgumentError, DisposedVariableError
+   * @throws ShapeError, DtypeError for a typed array of another dtype, ArgumentError, DisposedVariableError;
+   *   StateError with lazy averages while asynchronous steps are pending
    */
   assign(values: NestedArray | TypedArray): void {
     this.#refuseWhenDisposed();
@@ -204,10 +221,31 @@ export class Variable {
     }
     const { shape, dtype } = describe(values, { shape: this.shape, dtype: this.dtype }, "values", true);
     const fill = initialValues(values, shape, dtype, "values");
-    const { header } = this.#internals;
-    header.beginWrite("script");
-    for (const { view, start } of this.#storage.segments) fill(view, start);
-    header.endWrite("script");
+    this.#catchUp("assign");
+    writeNow([this], () => {
+      for (const { view, start } of this.#storage.segments) fill(view, start);
+    });
+  }
+
+  /**
+   * Brings the rows of a variable whose averages are kept lazily up to date, and those averages: overwrites that rows
+   * have missed are in `data` afterwards. Of an average: the same for the variable that it is the average of. Runs in
+   * the order of the steps and costs a pass over the table; nothing where nothing is behind.
+   * @throws (rejects) DisposedVariableError, ClosedRuntimeError, QueueFullError, WorkerLostError
+   * @example
+   * import { Adagrad, Variable } from "@shardgrad/core";
+   * const table = Variable.ones([1000, 4]);
+   * const optimizer = new Adagrad({ useEma: true, emaMomentum: 0.5, sparseEma: "lazy" });
+   * await optimizer.applyGradients([[{ indices: [7], values: [[1, 1, 1, 1]] }, table]]);
+   * await table.materialize();
+   * console.log(optimizer.averages[0].data[0]); // 1
+   */
+  async materialize(): Promise<void> {
+    this.#refuseWhenDisposed();
+    await this.#internals.runtime[runtimeInternals].queue.run(async () => {
+      const { lazy } = this.#internals;
+      if (lazy !== undefined) await catchUpAsync(lazy);
+    });
   }
 
   /**
@@ -311,6 +349,16 @@ export class Variable {
 
   [Symbol.dispose](): void {
     this.dispose();
+  }
+
+  /** Averages that rows have missed were of their present values. */
+  #catchUp(call: string): void {
+    const { lazy, runtime } = this.#internals;
+    if (!lazy?.behind) return;
+    const { pending } = runtime[runtimeInternals].queue;
+    if (pending > 0)
+      throw new StateError(`${call}: ${pending} asynchronous steps are pending; await them first.`);
+    catchUpSync(lazy);
   }
 
   /** The variable as it is read now. */
