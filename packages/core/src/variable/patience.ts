@@ -12,11 +12,12 @@ const SHORT_SLEEPS = 50;
 const LONGEST = 60_000;
 
 /**
- * No plain load before it passes an atomic load after it: a load does not pass a sequentially consistent store that
- * follows, nor that store an atomic load.
+ * No load passes it, plain ones included: earlier ones not the sequentially consistent store (which releases), later ones
+ * not the load after it (which acquires), and the two not each other. Nor does the engine move loads past atomics.
  */
-export function fence(): void {
+export function fence(): number {
   Atomics.store(own, FENCE, 0);
+  return Atomics.load(own, FENCE);
 }
 
 /** Waiting of a reader: it looks again at once, then sleeps in between, and gives up at last. */
