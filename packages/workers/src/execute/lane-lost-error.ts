@@ -15,9 +15,9 @@ export class LaneLostError extends ShardgradError {
   constructor(
     readonly lane: number,
     readonly damage: readonly LaneDamage[],
-    ended?: Promise<unknown>,
+    { cause, ended }: { readonly cause?: unknown; readonly ended?: Promise<unknown> } = {},
   ) {
-    super(`The thread of lane ${lane} ended in mid-step.`);
+    super(`The thread of lane ${lane} ended in mid-step.`, ...(cause === undefined ? [] : [{ cause }]));
     if (ended !== undefined) this.ended = ended;
   }
 }

@@ -51,6 +51,8 @@ export class WorkerPool {
   #busy = false;
   /** The generation that the lanes run without the caller. */
   #running: number | undefined;
+  /** What ended a thread since the last bell. */
+  #cause: unknown;
 
   /** @param patience - milliseconds after which a synchronous step gives a silent lane up */
   constructor(lanes: number, kernels: KernelChoice, patience: number, events: PoolEvents) {
@@ -134,8 +136,10 @@ export class WorkerPool {
         return free;
       },
     });
-    // A thread that ends by an error is lost like any other: its `exit` says so. Unheard, the error would end the process.
-    piscina.on("error", () => {});
+    // A thread that ends by an error is lost like any other: its `exit`, which follows, says so. This is the cause.
+    piscina.on("error", (error) => {
+      this.#cause = error;
+    });
     return piscina;
   }
 
@@ -204,6 +208,7 @@ export class WorkerPool {
       this.#publish(writer);
       if (!this.isReady) await this.start();
       const program = this.#program;
+      this.#cause = undefined;
       const generation = this.#control.ring(this.lanes, false);
       this.#running = generation;
       await this.#finished(generation, program);
@@ -234,7 +239,7 @@ export class WorkerPool {
     } finally {
       this.#onLoss = undefined;
     }
-    if (lost >= 0) throw new LaneLostError(lost, damageOf(program, this.#progress()));
+    if (lost >= 0) throw new LaneLostError(lost, damageOf(program, this.#progress()), { cause: this.#cause });
   }
 
   /** Runs a program with the caller as lane 0. The pool must be ready. Blocks the calling thread. */
@@ -251,7 +256,7 @@ export class WorkerPool {
     if (!this.#waitFor(generation, 1)) {
       this.#control.giveUp();
       const silent = this.#endSilent(generation);
-      throw new LaneLostError(silent.first, damageOf(program, this.#progress()), silent.ended);
+      throw new LaneLostError(silent.first, damageOf(program, this.#progress()), { ended: silent.ended });
     }
     return program;
   }
