@@ -2,6 +2,8 @@ import { type DType, dtypeInfo, type TypedArray } from "@shardgrad/workers";
 import { ArgumentError, DtypeError, ShapeError } from "../errors/index.js";
 import { checkIndices } from "../gradients/gradient.js";
 import type { RowIndices } from "../gradients/indexed-slices.js";
+import { runtimeInternals } from "../runtime/internals.js";
+import type { VariableInternals } from "./internals.js";
 import { type Reader, type RowLayout, type RowTarget, targetOf } from "./row-layout.js";
 import { bitsOf, dtypeOfArray, type NestedArray, nest, readNumbers, rowSizeOf } from "./values.js";
 
@@ -71,17 +73,31 @@ function newArray(dtype: DType, length: number): TypedArray {
 /** Elements copied between two looks at the event loop: some tenths of a millisecond. */
 const CHUNK = 65_536;
 
-/** Copies the rows, a part each time that the next value is asked for. */
-export function* gatherInParts(
+/**
+ * Copies the rows between two steps, in parts with turns of the event loop between.
+ * @param read - the variable as it is when its turn comes; throws when it is gone
+ */
+export function gatherInQueue(
   { indices, target }: Gather,
-  reader: Reader,
-  rowSize: number,
-): Generator<void> {
+  { runtime, rowSize, storage }: VariableInternals,
+  read: () => Readable,
+): Promise<void> {
+  const { queue, share } = runtime[runtimeInternals];
   const step = rowsOfChunk(rowSize);
-  for (let at = 0; at < indices.length; at += step) {
-    reader.gather(indices, at, Math.min(at + step, indices.length), target);
-    if (at + step < indices.length) yield;
-  }
+  return queue.run(async () => {
+    const { reader } = read();
+    reader.checkRows(indices);
+    storage.hold();
+    try {
+      await share.turn();
+      for (let at = 0; at < indices.length; at += step) {
+        if (at > 0) await new Promise((resolve) => setImmediate(resolve));
+        reader.gather(indices, at, Math.min(at + step, indices.length), target);
+      }
+    } finally {
+      storage.letGo();
+    }
+  });
 }
 
 /** All values as numbers, nested by shape. */

@@ -1,9 +1,12 @@
 import type { DType } from "@shardgrad/workers";
 import { ArgumentError } from "../errors/index.js";
+import { runtimeInternals } from "../runtime/internals.js";
 import { packageVersion } from "../version.js";
+import type { Readable } from "./gather.js";
 import { placeOf } from "./header.js";
 import type { VariableInternals } from "./internals.js";
 import type { RowLayout, RowSegment } from "./row-layout.js";
+import { readerOf } from "./row-reader.js";
 
 /**
  * What another thread needs to read a variable: a plain object for `postMessage` or `workerData`. What it holds beside
@@ -48,6 +51,22 @@ export function layoutOf({ name, dtype }: Described, internals: VariableInternal
     };
   });
   return { name, dtype, rowSize, shift: header.shift, segments };
+}
+
+/** The variable as its own thread reads it. */
+export function readableOf(variable: Described, internals: VariableInternals): Readable {
+  const { header, runtime } = internals;
+  const { memory } = runtime[runtimeInternals];
+  const layout = layoutOf(variable, internals);
+  return {
+    shape: variable.shape,
+    get rows() {
+      return header.rows;
+    },
+    layout,
+    reader: readerOf(layout, header, false),
+    liesIn: (segment, buffer) => memory.arenaOfBuffer(buffer)?.id === layout.segments[segment]!.place[0],
+  };
 }
 
 export function makeHandle(variable: Described, internals: VariableInternals): VariableHandle {

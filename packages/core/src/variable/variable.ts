@@ -11,8 +11,8 @@ import { runtimeInternals } from "../runtime/internals.js";
 import { Runtime } from "../runtime/runtime.js";
 import { AttachedVariable, type AttachOptions } from "./attached.js";
 import { describe } from "./describe.js";
-import { checkGather, gatherInParts, type Readable, readAll } from "./gather.js";
-import { layoutOf, makeHandle, type VariableHandle } from "./handle.js";
+import { checkGather, gatherInQueue, type Readable, readAll } from "./gather.js";
+import { makeHandle, readableOf, type VariableHandle } from "./handle.js";
 import { VariableHeader } from "./header.js";
 import {
   type Initializer,
@@ -26,7 +26,6 @@ import {
 import { type VariableInternals, variableInternals } from "./internals.js";
 import { catchUpAsync, catchUpSync } from "./lazy-average.js";
 import { disposedError } from "./read-guard.js";
-import { readerOf } from "./row-reader.js";
 import { Storage } from "./storage.js";
 import { type NestedArray, rowSizeOf, sizeOf } from "./values.js";
 import { writeNow } from "./writes.js";
@@ -297,22 +296,11 @@ export class Variable {
   async gatherAsync<Out extends TypedArray = TypedArray>(indices: RowIndices, out?: Out): Promise<Out> {
     this.#refuseWhenDisposed();
     const gather = checkGather(indices, out, this.#read());
-    const { runtime, rowSize } = this.#internals;
-    const { queue, share } = runtime[runtimeInternals];
-    return queue.run(async () => {
+    await gatherInQueue(gather, this.#internals, () => {
       this.#refuseWhenDisposed();
-      const { reader } = this.#read();
-      reader.checkRows(gather.indices);
-      this.#storage.hold();
-      try {
-        await share.turn();
-        for (const _ of gatherInParts(gather, reader, rowSize))
-          await new Promise((done) => setImmediate(done));
-      } finally {
-        this.#storage.letGo();
-      }
-      return gather.out as Out;
+      return this.#read();
     });
+    return gather.out as Out;
   }
 
   /**
@@ -365,20 +353,8 @@ export class Variable {
   #read(): Readable {
     const { segments } = this.#storage;
     if (this.#readable === undefined || this.#readableSegments !== segments) {
-      const internals = this.#internals;
-      const { header, runtime } = internals;
-      const layout = layoutOf(this, internals);
-      const { memory } = runtime[runtimeInternals];
+      this.#readable = readableOf(this, this.#internals);
       this.#readableSegments = segments;
-      this.#readable = {
-        shape: this.shape,
-        get rows() {
-          return header.rows;
-        },
-        layout,
-        reader: readerOf(layout, header, false),
-        liesIn: (segment, buffer) => memory.arenaOfBuffer(buffer)?.id === layout.segments[segment]!.place[0],
-      };
     }
     return this.#readable;
   }
