@@ -17,7 +17,7 @@ import type { PendingFill } from "../variable/initializers.js";
 import { variableInternals } from "../variable/internals.js";
 import type { LazyAverage } from "../variable/lazy-average.js";
 import type { Variable } from "../variable/variable.js";
-import { freeRows, writeNow, writing } from "../variable/writes.js";
+import { closeWrites, freeRows, openWrites, writeNow, writing } from "../variable/writes.js";
 import { catchUp, ownLazy } from "./catch-up.js";
 import { variableDamage } from "./damage.js";
 import { fillInParts } from "./slots.js";
@@ -125,18 +125,27 @@ function* kernelStep(
     if (gradient.kind === "dense" || lazy === undefined) written.push(...averaged(step, variable));
   }
   const plan = { updates, clip: step.clip, average: step.average, elements };
-  return yield* writing("device", written, executing(step, plan));
+  return yield* execute(step, plan, written);
 }
 
-/** The run of a plan. Lazy averages count it. */
-function* executing(
+/** Runs a plan that writes all of some variables. Lazy averages count it. */
+function* execute(
   step: PreparedStep,
   plan: StepPlan,
+  written: readonly Variable[],
 ): Generator<StepPlan, StepOutcome, StepOutcome | undefined> {
-  const outcome = (yield plan)!;
-  for (const { gradient, variable } of step.pairs) {
-    if (step.average !== null) ownLazy(step, variable)?.stepped(step.average, gradient.kind === "dense");
+  openWrites("device", written);
+  let outcome: StepOutcome;
+  try {
+    outcome = (yield plan)!;
+    for (const { gradient, variable } of step.pairs) {
+      if (step.average !== null) ownLazy(step, variable)?.stepped(step.average, gradient.kind === "dense");
+    }
+  } catch (error) {
+    closeWrites("device", written, error);
+    throw error;
   }
+  closeWrites("device", written);
   return outcome;
 }
 
@@ -172,7 +181,7 @@ function* scriptStep(
     const elements = variables.reduce((sum, { size }) => sum + size, 0);
     const plan = { updates, clip: { kind: "none" }, average: step.average, elements } as const;
     const written = variables.flatMap((variable) => averaged(step, variable));
-    yield* writing("device", written, executing(step, plan));
+    yield* execute(step, plan, written);
   }
   return outcome;
 }

@@ -115,18 +115,18 @@ export function placeOf({ home, block, versions }: StorageSegment): SegmentPlace
   return [home.arena.id, block.offset / 64, versions.block.offset / 64];
 }
 
-interface OpenWrites {
-  count: number;
-  paused: number;
+class OpenWrites {
+  count = 0;
+  paused = 0;
 }
 
 /** What the owner does with its header. */
 export class VariableHeader extends SharedHeader {
-  readonly #model: VariableHeader | undefined;
-  readonly #openWrites: Record<typeof WHOLE | typeof SLOTS, OpenWrites> = {
-    [WHOLE]: { count: 0, paused: 0 },
-    [SLOTS]: { count: 0, paused: 0 },
-  };
+  /** Of the variable, and of the slots beside it. */
+  readonly #openWrites: readonly [OpenWrites, OpenWrites];
+  /** Those of the two that this header is about, and their word. */
+  readonly #open: OpenWrites;
+  readonly #word: typeof WHOLE | typeof SLOTS;
   readonly #room: number;
   /** Waits until no lane runs; false when they do not end. */
   readonly settle: () => boolean;
@@ -143,7 +143,9 @@ export class VariableHeader extends SharedHeader {
     const buffer = new SharedArrayBuffer(4 * (FIRST_SEGMENT + STRIDE * room));
     super(buffer, model?.buffer ?? buffer, model !== undefined);
     this.#room = room;
-    this.#model = model;
+    this.#openWrites = model === undefined ? [new OpenWrites(), new OpenWrites()] : model.#openWrites;
+    this.#open = this.#openWrites[this.isSlot ? 1 : 0];
+    this.#word = this.isSlot ? SLOTS : WHOLE;
     this.settle = settle;
     this.shift = shift;
     this.words[OWNER] = threadId;
@@ -205,7 +207,7 @@ export class VariableHeader extends SharedHeader {
 
   /** Whether JavaScript of this thread is part way through the values of the variable or its slots. */
   get pausedWrites(): { variable: boolean; slots: boolean } {
-    const { [WHOLE]: variable, [SLOTS]: slots } = (this.#model ?? this).#openWrites;
+    const [variable, slots] = this.#openWrites;
     return { variable: variable.paused > 0, slots: slots.paused > 0 };
   }
 
@@ -226,14 +228,6 @@ export class VariableHeader extends SharedHeader {
   /** Before the memory is given back. */
   dispose(): void {
     Atomics.store(this.words, ALIVE, 0);
-  }
-
-  get #word(): typeof WHOLE | typeof SLOTS {
-    return this.isSlot ? SLOTS : WHOLE;
-  }
-
-  get #open(): OpenWrites {
-    return (this.#model ?? this).#openWrites[this.#word];
   }
 }
 

@@ -16,7 +16,7 @@ import { runtimeInternals } from "../runtime/internals.js";
 import { variableInternals } from "./internals.js";
 import { roundTo } from "./values.js";
 import type { Variable } from "./variable.js";
-import { openWrites, writeNow } from "./writes.js";
+import { closeWrites, openWrites, writeNow } from "./writes.js";
 
 export interface LazyAverageOptions {
   /** As the optimizer was given it. */
@@ -229,13 +229,13 @@ export async function catchUpAsync(lazy: LazyAverage): Promise<void> {
   const { variable, average } = lazy;
   const held = [variable, average].map((array) => array[variableInternals].storage);
   for (const storage of held) storage.hold();
-  const close = openWrites("device", [variable, average]);
+  openWrites("device", [variable, average]);
   try {
     await variable[variableInternals].runtime[runtimeInternals].device.run(lazy.plan);
     lazy.caughtUp();
-    close();
+    closeWrites("device", [variable, average]);
   } catch (error) {
-    close(error);
+    closeWrites("device", [variable, average], error);
     if (!(error instanceof LaneLostError)) throw error;
     const damage = error.damage.map(({ state, elements }) => ({
       variable: variable.name,

@@ -6,21 +6,31 @@ interface HasInternals {
   readonly [variableInternals]: VariableInternals;
 }
 
-/**
- * Tells readers that variables are written without their rows' version words.
- * @returns what ends that; with the error of the work when it failed
- */
-export function openWrites(kind: WriteKind, variables: readonly HasInternals[]): (error?: unknown) => void {
-  const headers = variables.map((variable) => variable[variableInternals].header);
-  for (const header of headers) header.beginWrite(kind);
-  return (error) => {
-    const end = () => {
-      for (const header of headers) header.endWrite(kind);
-    };
+/** Tells readers that variables are written without their rows' version words, until `closeWrites`. */
+export function openWrites(kind: WriteKind, variables: readonly HasInternals[]): void {
+  for (const variable of variables) variable[variableInternals].header.beginWrite(kind);
+}
+
+/** @param error - of the work, when it failed */
+export function closeWrites(kind: WriteKind, variables: readonly HasInternals[], error?: unknown): void {
+  if (error instanceof LaneLostError && error.ended !== undefined) {
     // A thread that was given up may write for a moment still.
-    if (error instanceof LaneLostError && error.ended !== undefined) void error.ended.then(end);
-    else end();
-  };
+    void error.ended.then(() => closeWrites(kind, variables));
+    return;
+  }
+  for (const variable of variables) variable[variableInternals].header.endWrite(kind);
+}
+
+/** Writes within one call, of JavaScript or on the calling thread. */
+export function writeNow(variables: readonly HasInternals[], write: () => void): void {
+  openWrites("script", variables);
+  try {
+    write();
+  } catch (error) {
+    closeWrites("script", variables, error);
+    throw error;
+  }
+  closeWrites("script", variables);
 }
 
 /** The same for work that asks its driver for something. */
@@ -29,30 +39,16 @@ export function* writing<Request, Outcome, Answer>(
   variables: readonly HasInternals[],
   work: Generator<Request, Outcome, Answer>,
 ): Generator<Request, Outcome, Answer> {
-  const close = openWrites(kind, variables);
-  let failure: unknown;
+  openWrites(kind, variables);
+  let outcome: Outcome;
   try {
-    return yield* work;
+    outcome = yield* work;
   } catch (error) {
-    failure = error;
+    closeWrites(kind, variables, error);
     throw error;
-  } finally {
-    close(failure);
   }
-}
-
-/** The same for one call, of JavaScript or on the calling thread. */
-export function writeNow(variables: readonly HasInternals[], write: () => void): void {
-  const close = openWrites("script", variables);
-  let failure: unknown;
-  try {
-    write();
-  } catch (error) {
-    failure = error;
-    throw error;
-  } finally {
-    close(failure);
-  }
+  closeWrites(kind, variables);
+  return outcome;
 }
 
 /**
