@@ -24,6 +24,8 @@ export type { ReferenceOptions } from "./optimizer/slots.js";
 export type { KernelUpdate, StepGradient } from "./optimizer/step.js";
 export { type CloseOptions, Runtime, type RuntimeEvents, type RuntimeOptions } from "./runtime/runtime.js";
 export * from "./schedules/index.js";
+export { AttachedVariable, type AttachOptions } from "./variable/attached.js";
+export type { VariableHandle } from "./variable/handle.js";
 export type { Initializer, NormalOptions, UniformOptions } from "./variable/initializers.js";
 export type { ResizeOptions } from "./variable/resize.js";
 export type { NestedArray } from "./variable/values.js";

@@ -5,6 +5,7 @@ export { LaneLostError } from "./execute/lane-lost-error.js";
 export { doubleFromHalf, halfFromDouble } from "./kernels/instance.js";
 export { type KernelChoice, loadNativeLibrary } from "./kernels/native.js";
 export { NORM_BLOCK } from "./kernels/table.js";
+export type { WasmMemory } from "./kernels/webassembly.js";
 export type { Arena, Block } from "./memory/arena.js";
 export { type Home, MemoryPool } from "./memory/memory-pool.js";
 export type * from "./plan/contract.js";

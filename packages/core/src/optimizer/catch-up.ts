@@ -1,7 +1,8 @@
-import type { StepOutcome } from "@shardgrad/workers";
+import type { StepOutcome, StepPlan } from "@shardgrad/workers";
 import { variableInternals } from "../variable/internals.js";
 import { catchUpOf, type LazyAverage } from "../variable/lazy-average.js";
 import type { Variable } from "../variable/variable.js";
+import { writing } from "../variable/writes.js";
 import type { PreparedStep, StepRequest } from "./step.js";
 
 /** The lazy averages of a variable that this step's optimizer keeps. */
@@ -21,9 +22,19 @@ export function* catchUp(step: PreparedStep): Generator<StepRequest, void, StepO
     const byRow = gradient.kind === "slices" && step.average !== null && lazy === ownLazy(step, variable);
     return lazy?.full || (lazy?.behind && !byRow) ? lazy : undefined;
   });
-  if (needed.every((lazy) => lazy === undefined)) return;
+  const lazies = needed.filter((lazy) => lazy !== undefined);
+  if (lazies.length === 0) return;
   const updates = step.pairs.map(({ variable }, i) => catchUpOf(variable, needed[i]));
-  const elements = needed.reduce((sum, lazy) => sum + (lazy?.variable.size ?? 0), 0);
-  yield { updates, clip: { kind: "none" }, average: null, elements };
-  for (const lazy of needed) lazy?.caughtUp();
+  const elements = lazies.reduce((sum, { variable }) => sum + variable.size, 0);
+  const plan: StepPlan = { updates, clip: { kind: "none" }, average: null, elements };
+  const written = lazies.flatMap(({ variable, average }) => [variable, average]);
+  yield* writing("device", written, executing(plan, lazies));
+}
+
+function* executing(
+  plan: StepPlan,
+  lazies: readonly LazyAverage[],
+): Generator<StepPlan, void, StepOutcome | undefined> {
+  yield plan;
+  for (const lazy of lazies) lazy.caughtUp();
 }

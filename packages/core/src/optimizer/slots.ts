@@ -7,6 +7,7 @@ import { filling, type Initializer, type PendingFill } from "../variable/initial
 import { variableInternals } from "../variable/internals.js";
 import type { NestedArray } from "../variable/values.js";
 import { Variable, type VariableOptions, variableBeside } from "../variable/variable.js";
+import { writeNow } from "../variable/writes.js";
 
 /** What a slot may differ in from its model variable. */
 export interface ReferenceOptions {
@@ -94,8 +95,11 @@ export function copyOf(variable: Variable): Initializer {
 /** Copies the values of one variable into another of the same storage layout. */
 export function copyValues(source: Variable, target: Variable): void {
   const from = source[variableInternals].storage.segments;
-  target[variableInternals].storage.segments.forEach(({ view }, i) => {
-    view.set(from[i]!.view);
+  const { storage } = target[variableInternals];
+  writeNow([target], () => {
+    storage.segments.forEach(({ view }, i) => {
+      view.set(from[i]!.view);
+    });
   });
 }
 

@@ -18,6 +18,7 @@ import type { PendingFill } from "../variable/initializers.js";
 import { variableInternals } from "../variable/internals.js";
 import type { LazyAverage } from "../variable/lazy-average.js";
 import type { Variable } from "../variable/variable.js";
+import { closeWrites, freeRows, openWrites, writeNow, writing } from "../variable/writes.js";
 import { catchUp, ownLazy } from "./catch-up.js";
 import { variableDamage } from "./damage.js";
 import { onlySegment, PAUSE, type Pause, Staging } from "./staging.js";
@@ -75,7 +76,7 @@ export function* performStep(
   const held = [...variables, ...step.slots].map((variable) => variable[variableInternals].storage);
   for (const storage of held) storage.hold();
   try {
-    for (const _ of fillInParts(step.pending ?? [])) yield PAUSE;
+    if (step.pending !== undefined) yield* writing("paused", step.slots, fill(step.pending));
     step.filled?.();
     const kernels = variables.map(step.kernelsOf);
     return kernels.every((update) => update !== null)
@@ -83,11 +84,16 @@ export function* performStep(
       : yield* scriptStep(step, staging);
   } catch (error) {
     if (!(error instanceof LaneLostError)) throw error;
+    freeRows(error, variables);
     throw new WorkerLostError({ damage: variableDamage(error, step), cause: error });
   } finally {
     staging.release();
     for (const storage of held) storage.letGo();
   }
+}
+
+function* fill(pending: readonly PendingFill[]): Generator<Pause, void, unknown> {
+  for (const _ of fillInParts(pending)) yield PAUSE;
 }
 
 /** Everything fused in kernels. */
@@ -103,6 +109,7 @@ function* kernelStep(
   }
   yield* catchUp(step);
   const updates: UpdatePlan[] = [];
+  const written: Variable[] = [];
   let elements = 0;
   for (let i = 0; i < kernels.length; i++) {
     const { variable, gradient } = step.pairs[i]!;
@@ -114,12 +121,39 @@ function* kernelStep(
     // Row work costs about twice as much an element as dense work.
     elements += gradient.kind === "dense" ? variable.size : 2 * gradient.values.length;
     if (gradient.kind === "slices" && step.average !== null && lazy === undefined) elements += variable.size;
+    if (gradient.kind === "dense") written.push(variable, kernels[i]!.accumulator);
+    if (gradient.kind === "dense" || lazy === undefined) written.push(...averaged(step, variable));
   }
-  const outcome = (yield { updates, clip: step.clip, average: step.average, elements })!;
-  for (const { gradient, variable } of step.pairs) {
-    if (step.average !== null) ownLazy(step, variable)?.stepped(step.average, gradient.kind === "dense");
+  const plan = { updates, clip: step.clip, average: step.average, elements };
+  return yield* execute(step, plan, written);
+}
+
+/** Runs a plan that writes all of some variables. Lazy averages count it. */
+function* execute(
+  step: PreparedStep,
+  plan: StepPlan,
+  written: readonly Variable[],
+): Generator<StepPlan, StepOutcome, StepOutcome | undefined> {
+  openWrites("device", written);
+  let outcome: StepOutcome;
+  try {
+    outcome = (yield plan)!;
+    for (const { gradient, variable } of step.pairs) {
+      if (step.average !== null) ownLazy(step, variable)?.stepped(step.average, gradient.kind === "dense");
+    }
+  } catch (error) {
+    closeWrites("device", written, error);
+    throw error;
   }
+  closeWrites("device", written);
   return outcome;
+}
+
+/** What the step's averages write of a variable: all of its average, and all of it when it is overwritten. */
+function averaged(step: PreparedStep, variable: Variable): Variable[] {
+  if (step.average === null) return [];
+  const average = step.averageOf(variable)!;
+  return step.average.overwrite ? [average, variable] : [average];
 }
 
 /** Clipping and averages in kernels, the update by the optimizer's own `updateStep`. */
@@ -139,6 +173,20 @@ function* scriptStep(
     const elements = step.pairs.reduce((sum, { gradient }) => sum + gradient.values.length, 0);
     outcome = (yield { updates, clip: step.clip, average: null, elements })!;
   }
+  const variables = step.pairs.map(({ variable }) => variable);
+  writeNow([...variables, ...step.slots], () => updateAll(step, staged, staging));
+  if (step.average !== null) {
+    const none = { kind: "none" } as const;
+    const updates = variables.map((variable) => updatePlan(step, variable, [none], "average"));
+    const elements = variables.reduce((sum, { size }) => sum + size, 0);
+    const plan = { updates, clip: { kind: "none" }, average: step.average, elements } as const;
+    const written = variables.flatMap((variable) => averaged(step, variable));
+    yield* execute(step, plan, written);
+  }
+  return outcome;
+}
+
+function updateAll(step: PreparedStep, staged: readonly SegmentGradient[], staging: Staging): void {
   step.pairs.forEach((pair, i) => {
     try {
       step.updateStep(stepGradient(pair, staged[i]!, staging), pair.variable);
@@ -150,13 +198,6 @@ function* scriptStep(
       throw new UpdateStepError({ damage, cause });
     }
   });
-  if (step.average !== null) {
-    const none = { kind: "none" } as const;
-    const updates = step.pairs.map(({ variable }) => updatePlan(step, variable, [none], "average"));
-    const elements = step.pairs.reduce((sum, { variable }) => sum + variable.size, 0);
-    yield { updates, clip: { kind: "none" }, average: step.average, elements };
-  }
-  return outcome;
 }
 
 function stepGradient(

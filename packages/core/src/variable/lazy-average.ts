@@ -18,6 +18,7 @@ import { variableInternals } from "./internals.js";
 import type { StorageSegment } from "./segments.js";
 import { roundTo } from "./values.js";
 import type { Variable } from "./variable.js";
+import { closeWrites, openWrites, writeNow } from "./writes.js";
 
 export interface LazyAverageOptions {
   /** As the optimizer was given it. */
@@ -74,12 +75,28 @@ export class LazyAverage implements RowFollower {
     this.#describe(this.#segments, momentum);
     internals.lazy = this;
     average[variableInternals].lazy = this;
+    this.#tellReaders();
     const unfollow = follow(variable, this);
     average[variableInternals].storage.onFree(() => {
       internals.lazy = undefined;
       unfollow();
       this.#freed = true;
-      this.#free(this.#segments);
+      const segments = this.#segments;
+      this.#segments = [];
+      this.#tellReaders(segments.length);
+      this.#free(segments);
+    });
+  }
+
+  /** @param before - segments that there were before */
+  #tellReaders(before = 0): void {
+    const both = [this.variable, this.average];
+    const count = Math.max(before, this.#segments.length);
+    writeNow(both, () => {
+      for (const array of both) {
+        const { header } = array[variableInternals];
+        for (let i = 0; i < count; i++) header.setLazy(i, this.#segments[i]?.block.offset ?? 0);
+      }
     });
   }
 
@@ -168,6 +185,7 @@ export class LazyAverage implements RowFollower {
       this.#segments.forEach(({ rows }, i) => {
         rows.fill(this.#clock, i < kept ? Math.min(old[i]!.rows.length, rows.length) : 0);
       });
+      this.#tellReaders(old.length);
       this.#free(old.slice(kept));
     };
     return { fills: [], commit, discard };
@@ -269,10 +287,13 @@ export async function catchUpAsync(lazy: LazyAverage): Promise<void> {
   const { variable, average } = lazy;
   const held = [variable, average].map((array) => array[variableInternals].storage);
   for (const storage of held) storage.hold();
+  openWrites("device", [variable, average]);
   try {
     await variable[variableInternals].runtime[runtimeInternals].device.run(lazy.plan);
     lazy.caughtUp();
+    closeWrites("device", [variable, average]);
   } catch (error) {
+    closeWrites("device", [variable, average], error);
     if (!(error instanceof LaneLostError)) throw error;
     const damage = error.damage.map(({ state, elements }) => ({
       variable: variable.name,
@@ -288,6 +309,9 @@ export async function catchUpAsync(lazy: LazyAverage): Promise<void> {
 /** Catches up on the calling thread. The caller makes sure that no step runs. */
 export function catchUpSync(lazy: LazyAverage): void {
   if (!lazy.behind) return;
-  lazy.variable[variableInternals].runtime[runtimeInternals].device.runSync(lazy.plan);
-  lazy.caughtUp();
+  const { variable, average } = lazy;
+  writeNow([variable, average], () => {
+    variable[variableInternals].runtime[runtimeInternals].device.runSync(lazy.plan);
+    lazy.caughtUp();
+  });
 }

@@ -1,16 +1,20 @@
-import type { DType, TypedArray } from "@shardgrad/workers";
+import { type DType, dtypeInfo, ownerShift, type TypedArray } from "@shardgrad/workers";
 import {
   ArgumentError,
   ClosedRuntimeError,
-  DisposedVariableError,
   OptionError,
   SplitVariableError,
   StateError,
 } from "../errors/index.js";
+import type { RowIndices } from "../gradients/indexed-slices.js";
 import { runtimeInternals } from "../runtime/internals.js";
 import { Runtime } from "../runtime/runtime.js";
+import { AttachedVariable, type AttachOptions } from "./attached.js";
 import { describe } from "./describe.js";
 import { follow, SlotRows, storageBeside } from "./followers.js";
+import { checkGather, gatherInQueue, type Readable, readAll } from "./gather.js";
+import { makeHandle, readableOf, type VariableHandle } from "./handle.js";
+import { VariableHeader } from "./header.js";
 import {
   type Initializer,
   initialValues,
@@ -31,10 +35,12 @@ import {
   laterOf,
   type VariableOptions,
 } from "./options.js";
+import { disposedError } from "./read-guard.js";
 import { type ResizeOptions, resizeAtOnce, resizeInTurn } from "./resize.js";
 import type { StoragePlan } from "./resize-plan.js";
 import { Storage } from "./storage.js";
-import { type NestedArray, nest, readNumbers, rowSizeOf, sizeOf } from "./values.js";
+import { type NestedArray, rowSizeOf, sizeOf } from "./values.js";
+import { writeNow } from "./writes.js";
 
 export type { VariableOptions } from "./options.js";
 
@@ -69,6 +75,8 @@ export class Variable {
   readonly #internals: VariableInternals;
   #disposed = false;
   #unfollow: () => void = () => {};
+  #readable: Readable | undefined;
+  #readableSegments: Storage["segments"] | undefined;
 
   /**
    * @param initialValue - a number, nested arrays, a typed array of the dtype (Uint16Array: float16 bit
@@ -98,10 +106,19 @@ export class Variable {
       model === undefined
         ? Storage.create(internals.memory, dtype, this.size, rowSize, reserve * rowSize)
         : storageBeside(model, this.shape, dtype);
+    const { segments } = this.#storage;
+    const header =
+      model === undefined
+        ? VariableHeader.create(segments.length, ownerShift(rowSize * dtypeInfo[dtype].bytes), () =>
+            internals.device.settle(),
+          )
+        : VariableHeader.beside(model[variableInternals].header, segments.length);
+    header.publish(shape[0] ?? 1, rowSize, segments);
     const initializer = isInitializer(initialValue) ? initialValue : "zeros";
     const publish = (rows: number, plan: StoragePlan) => this.#publish(rows, plan);
     this.#internals = {
-      ...{ storage: this.#storage, runtime, rowSize, pin: created++, initializer, model, publish },
+      ...{ name: this.name, storage: this.#storage, runtime, rowSize, pin: created++, header, initializer },
+      ...{ model: model?.[variableInternals], publish },
       followers: new Set(),
       lazy: undefined,
     };
@@ -204,7 +221,9 @@ export class Variable {
     const { shape, dtype } = describe(values, { shape: this.shape, dtype: this.dtype }, "values", true);
     const fill = initialValues(values, shape, dtype, "values");
     this.#catchUp("assign");
-    for (const { view, start } of this.#storage.segments) fill(view, start);
+    writeNow([this], () => {
+      for (const { view, start } of this.#storage.segments) fill(view, start);
+    });
   }
 
   /**
@@ -228,11 +247,84 @@ export class Variable {
     });
   }
 
-  /** The values as numbers, nested by shape. @throws DisposedVariableError */
+  /**
+   * The values as numbers, nested by shape; each row is consistent, as with `gather`.
+   * @throws DisposedVariableError, StateError as `gather`
+   */
   toArray(): NestedArray {
     this.#refuseWhenDisposed();
-    const flat = this.#storage.segments.flatMap(({ view }) => readNumbers(this.dtype, view));
-    return nest(flat, this.shape);
+    return readAll(this.#read());
+  }
+
+  /**
+   * Copies rows, also while a step writes them: a row is as it was at one moment, never half old and half new. Rows of
+   * one call can be of different moments, unlike those of `gatherAsync`. Waits for a step that writes the whole
+   * variable; see docs/reading.md.
+   *
+   * @param indices - n row numbers, in any order and as often as you like
+   * @param out - where the rows go: an array of the dtype with n times the row size elements, outside the variable's
+   *   memory. Without it a new one is made. Row k is in elements k · rowSize to (k + 1) · rowSize; float16 as bits.
+   * @returns `out`, or the new array
+   * @throws IndexError, DtypeError, ShapeError (also for a scalar), ArgumentError, DisposedVariableError: nothing was
+   *   written. StateError for a slot that a step is filling, and when a step does not end within a minute.
+   * @example
+   * import { Variable } from "@shardgrad/core";
+   * const table = new Variable([[1, 2], [3, 4], [5, 6]]);
+   * console.log(table.gather([2, 0])); // Float32Array(4) [ 5, 6, 1, 2 ]
+   */
+  gather<Out extends TypedArray = TypedArray>(indices: RowIndices, out?: Out): Out {
+    this.#refuseWhenDisposed();
+    const from = this.#read();
+    const gather = checkGather(indices, out, from);
+    from.reader.gather(gather.indices, 0, gather.indices.length, gather.target);
+    return gather.out as Out;
+  }
+
+  /**
+   * Copies rows between two steps of the runtime's queue, so that all are as the asynchronous steps called before have
+   * left them. Many rows are copied in parts, with turns of the event loop between. `out` belongs to the call until its
+   * promise settles.
+   * @throws (rejects) as `gather`; ClosedRuntimeError, QueueFullError
+   * @example
+   * import { Adagrad, Variable } from "@shardgrad/core";
+   * const table = Variable.zeros([10, 2]);
+   * new Adagrad({ learningRate: 1, initialAccumulatorValue: 0, epsilon: 0 }).applyGradients([
+   *   [{ indices: [4], values: [[1, -1]] }, table],
+   * ]);
+   * console.log(await table.gatherAsync([4, 5])); // Float32Array(4) [ -1, 1, 0, 0 ]
+   */
+  async gatherAsync<Out extends TypedArray = TypedArray>(indices: RowIndices, out?: Out): Promise<Out> {
+    this.#refuseWhenDisposed();
+    const gather = checkGather(indices, out, this.#read());
+    await gatherInQueue(gather, this.#internals, () => {
+      this.#refuseWhenDisposed();
+      return this.#read();
+    });
+    return gather.out as Out;
+  }
+
+  /**
+   * What `Variable.attach` needs to read the variable in another worker thread: a plain object for `workerData` or
+   * `postMessage`. It holds the memory, not a copy.
+   * @throws DisposedVariableError
+   */
+  handle(): VariableHandle {
+    this.#refuseWhenDisposed();
+    return makeHandle(this, this.#internals);
+  }
+
+  /**
+   * The variable of a handle, in this thread. For reading only, unless `writable` is set.
+   * @throws ArgumentError for what is no handle, or that of another version of this package; DisposedVariableError,
+   *   OptionError
+   * @example
+   * import { Variable } from "@shardgrad/core";
+   * const table = new Variable([[1, 2], [3, 4]], { name: "table" });
+   * const handle = structuredClone(table.handle()); // as another thread would get it
+   * console.log(Variable.attach(handle).gather([1])); // Float32Array(2) [ 3, 4 ]
+   */
+  static attach(handle: VariableHandle, options: AttachOptions = {}): AttachedVariable {
+    return new AttachedVariable(handle, options);
   }
 
   /**
@@ -280,6 +372,7 @@ export class Variable {
     if (this.#disposed) return;
     this.#disposed = true;
     this.#unfollow();
+    this.#internals.header.dispose();
     this.#storage.release();
   }
 
@@ -288,7 +381,12 @@ export class Variable {
   }
 
   #publish(rows: number, plan: StoragePlan): void {
-    this.#storage.publish(plan);
+    const { header, rowSize } = this.#internals;
+    // Readers must know of rows that go before their memory is given back.
+    writeNow([this], () => {
+      header.publish(rows, rowSize, plan.segments);
+      this.#storage.publish(plan);
+    });
     this.#shape = Object.freeze([rows, ...this.#shape.slice(1)]);
     this.#size = sizeOf(this.#shape);
   }
@@ -303,15 +401,18 @@ export class Variable {
     catchUpSync(lazy);
   }
 
+  /** The variable as it is read now. */
+  #read(): Readable {
+    const { segments } = this.#storage;
+    if (this.#readable === undefined || this.#readableSegments !== segments) {
+      this.#readable = readableOf(this, this.#internals);
+      this.#readableSegments = segments;
+    }
+    return this.#readable;
+  }
+
   #refuseWhenDisposed(): void {
-    if (!this.#disposed) return;
-    const message = `The variable ${this.name} was disposed.`;
-    throw new DisposedVariableError({
-      argument: "variable",
-      received: this.name,
-      expected: "a live variable",
-      message,
-    });
+    if (this.#disposed) throw disposedError(this.name);
   }
 }
 

@@ -97,6 +97,14 @@ export class CpuDevice {
     }
   }
 
+  /**
+   * Blocks the calling thread until no lane runs any more, without ending the step, which its own call does later.
+   * False when a lane makes no progress.
+   */
+  settle(): boolean {
+    return this.#pool?.settle() ?? true;
+  }
+
   /** Position of the first u32 index at or above `rows`, or -1. */
   checkIndices(arena: Arena, indices: number, count: number, rows: number): number {
     return this.#runner.instance(arena.id).checkIndices(indices, count, rows);

@@ -104,7 +104,12 @@ export class MemoryPool {
 
   /** The arena that a view lies in, if it is one of this pool's. */
   arenaOf(view: ArrayBufferView): Arena | undefined {
-    return this.#owners.get(view.buffer);
+    return this.arenaOfBuffer(view.buffer);
+  }
+
+  /** The arena that a buffer shows, if this pool handed it out. */
+  arenaOfBuffer(buffer: ArrayBufferLike): Arena | undefined {
+    return this.#owners.get(buffer);
   }
 
   #addArena(): Arena {
