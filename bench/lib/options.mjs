@@ -1,7 +1,7 @@
 import { parseArgs } from "node:util";
 
 /** The cases in the order in which they run. */
-export const CASES = ["single", "dense", "ema", "clip", "many", "sparse", "eventloop"];
+export const CASES = ["single", "dense", "ema", "clip", "many", "sparse", "tables", "tableema", "eventloop"];
 
 const USAGE = `node bench/main.mjs [options]
   --only LIST     cases, comma-separated: ${CASES.join(", ")}
