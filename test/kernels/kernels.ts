@@ -36,7 +36,7 @@ function aligned(offset: number, dtype: DType): number {
 export function call(name: string, ...args: number[]): number {
   const number = set?.kernels.indexOf(name) ?? -1;
   if (number >= 0) {
-    const program = new Float64Array(16);
+    const program = new Float64Array(20);
     program.set(args);
     set!.run(number, address, program, 0);
     return 0;
@@ -120,4 +120,8 @@ export function placeIndices(indices: ArrayLike<number>, offset = 0): Place {
 
 export function readDoubles(at: number, count: number): Float64Array {
   return Float64Array.from({ length: count }, (_, i) => view.getFloat64(at + i * 8, true));
+}
+
+export function readWords(at: number, count: number): Uint32Array {
+  return Uint32Array.from({ length: count }, (_, i) => view.getUint32(at + i * 4, true));
 }

@@ -23,13 +23,14 @@ export function sortedEntries(
   lane: u32,
   laneCount: u32,
   ownerShift: u32,
+  versionMask: u32,
   rowBytes: u32,
   scratch: usize,
 ): usize {
   const counts = (scratch + 63) & ~63;
   const first = counts + COUNTS_BYTES;
   if (laneCount <= 1) gatherAll(indices, sliceCount, rowBytes, first);
-  else gatherOwned(indices, sliceCount, lane, laneCount, ownerShift, rowBytes, first);
+  else gatherOwned(indices, sliceCount, lane, laneCount, ownerShift, versionMask, rowBytes, first);
   if (ascending) return first;
   if (entries <= FEW) return insertionSort(first);
   return countingSort(first, first + (sliceCount << 3), counts);
@@ -52,7 +53,7 @@ function gatherAll(indices: usize, count: u32, rowBytes: u32, list: usize): void
 }
 
 /**
- * Owned is (row >> shift) % laneCount === lane. Without a division: with M = ceil(2^64 / laneCount), a number x
+ * Owned is ((row >> shift) & mask) % laneCount === lane. Without a division: with M = ceil(2^64 / laneCount), a number x
  * below 2^33 is a multiple of laneCount exactly when x * M modulo 2^64 is below M (Lemire, Kaser, Kurz 2019).
  */
 function gatherOwned(
@@ -61,6 +62,7 @@ function gatherOwned(
   lane: u32,
   laneCount: u32,
   shift: u32,
+  mask: u32,
   rowBytes: u32,
   list: usize,
 ): void {
@@ -74,7 +76,7 @@ function gatherOwned(
     const row = load<u32>(indices + (i << 2));
     // Without branches: a foreign entry is overwritten by the next one.
     store<u64>(at, (<u64>row << 32) | (i * rowBytes));
-    const owned = u32((<u64>(row >> shift) + offset) * inverse < inverse);
+    const owned = u32((<u64>((row >> shift) & mask) + offset) * inverse < inverse);
     descents |= owned & u32(row < previous);
     largest |= row;
     previous = owned ? row : previous;

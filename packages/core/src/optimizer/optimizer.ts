@@ -11,6 +11,7 @@ import {
 } from "../gradients/tape.js";
 import type { Runtime } from "../runtime/runtime.js";
 import { type CustomSchedules, serializeSchedule } from "../schedules/index.js";
+import { catchUpSync } from "../variable/lazy-average.js";
 import type { Variable } from "../variable/variable.js";
 import { OptimizerAttributes, optimizerState } from "./attributes.js";
 import { type BegunStep, beginStep, type StepCall, type StepHooks } from "./begin.js";
@@ -223,6 +224,7 @@ export abstract class Optimizer extends OptimizerAttributes {
     state.checkFinalizedLength(variables);
     checkVariables(variables, state.runtimeFor());
     state.checkKnown(variables);
+    for (const lazy of state.lazies) catchUpSync(lazy);
     for (const variable of variables) copyValues(state.averageOf(variable)!, variable);
     if (this.wants("finalize"))
       this.emit("finalize", { iterations: state.iterations, variables: [...variables] });
@@ -232,7 +234,7 @@ export abstract class Optimizer extends OptimizerAttributes {
   getConfig(): OptimizerConfig {
     const { clipnorm, globalClipnorm, clipvalue, useEma, emaMomentum, emaOverwriteFrequency } =
       this[optimizerState].options;
-    const { schedule, rate } = this[optimizerState];
+    const { schedule, rate, options } = this[optimizerState];
     return {
       clipnorm,
       global_clipnorm: globalClipnorm,
@@ -244,6 +246,7 @@ export abstract class Optimizer extends OptimizerAttributes {
       jit_compile: false,
       learning_rate: schedule === undefined ? rate : serializeSchedule(schedule),
       name: this.name,
+      ...(options.sparseEma === "lazy" ? { shardgrad: { sparse_ema: "lazy" } } : {}),
     };
   }
 
@@ -263,6 +266,8 @@ export abstract class Optimizer extends OptimizerAttributes {
   dispose(): void {
     const state = this[optimizerState];
     state.disposed = true;
+    // Overwrites that rows have missed would be lost with the averages.
+    for (const lazy of state.lazies) catchUpSync(lazy);
     state.slots.dropFrom(0);
   }
 

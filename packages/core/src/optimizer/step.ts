@@ -15,7 +15,9 @@ import type { CheckedPair } from "../gradients/pairs.js";
 import type { RuntimeInternals } from "../runtime/internals.js";
 import type { PendingFill } from "../variable/initializers.js";
 import { variableInternals } from "../variable/internals.js";
+import type { LazyAverage } from "../variable/lazy-average.js";
 import type { Variable } from "../variable/variable.js";
+import { catchUp, ownLazy } from "./catch-up.js";
 import { variableDamage } from "./damage.js";
 import { fillInParts } from "./slots.js";
 import { onlySegment, PAUSE, type Pause, Staging } from "./staging.js";
@@ -49,6 +51,8 @@ export interface PreparedStep {
   /** Called when they are filled. */
   readonly filled?: () => void;
   readonly averageOf: (variable: Variable) => Variable | undefined;
+  /** Keeps the averages of a table row by row from now on, where the optimizer wants it. */
+  readonly makeLazy: (variable: Variable) => void;
   /** The kernels of a variable's update, or null where the optimizer updates in JavaScript. */
   readonly kernelsOf: (variable: Variable) => KernelUpdate | null;
   readonly updateStep: (gradient: StepGradient, variable: Variable) => void;
@@ -92,17 +96,30 @@ function* kernelStep(
   kernels: readonly KernelUpdate[],
   staging: Staging,
 ): Generator<StepRequest, StepOutcome, StepOutcome | undefined> {
+  const staged: SegmentGradient[][] = [];
+  for (const { gradient, variable } of step.pairs) {
+    staged.push(yield* staging.stage(gradient, variable));
+    if (gradient.kind === "slices" && step.average !== null) step.makeLazy(variable);
+  }
+  yield* catchUp(step);
   const updates: UpdatePlan[] = [];
   let elements = 0;
   for (let i = 0; i < kernels.length; i++) {
     const { variable, gradient } = step.pairs[i]!;
-    const staged = yield* staging.stage(gradient, variable);
-    updates.push(updatePlan(step, variable, staged, kernels[i]!));
+    const lazy = ownLazy(step, variable);
+    if (step.average !== null) lazy?.begin(step.average);
+    updates.push(
+      updatePlan(step, variable, staged[i]!, kernels[i]!, gradient.kind === "slices" ? lazy : undefined),
+    );
     // Row work costs about twice as much an element as dense work.
     elements += gradient.kind === "dense" ? variable.size : 2 * gradient.values.length;
-    if (gradient.kind === "slices" && step.average !== null) elements += variable.size;
+    if (gradient.kind === "slices" && step.average !== null && lazy === undefined) elements += variable.size;
   }
-  return (yield { updates, clip: step.clip, average: step.average, elements })!;
+  const outcome = (yield { updates, clip: step.clip, average: step.average, elements })!;
+  for (const { gradient, variable } of step.pairs) {
+    if (step.average !== null) ownLazy(step, variable)?.stepped(step.average, gradient.kind === "dense");
+  }
+  return outcome;
 }
 
 /** Clipping and averages in kernels, the update by the optimizer's own `updateStep`. */
@@ -115,6 +132,7 @@ function* scriptStep(
     onlySegment(variable);
     staged.push((yield* staging.stage(gradient, variable, true))[0]!);
   }
+  yield* catchUp(step);
   let outcome: StepOutcome = { device: "inline" };
   if (step.clip.kind !== "none") {
     const updates = step.pairs.map(({ variable }, i) => updatePlan(step, variable, [staged[i]!], "clip"));
@@ -165,12 +183,13 @@ function updatePlan(
   variable: Variable,
   gradients: readonly SegmentGradient[],
   update: KernelUpdate | "clip" | "average",
+  lazy?: LazyAverage,
 ): UpdatePlan {
   const { storage, rowSize, pin } = variable[variableInternals];
   const kernel = typeof update === "string" ? undefined : update;
   const average = step.average === null ? undefined : step.averageOf(variable);
   const segments = storage.segments.map(
-    ({ start, count, block, home }, i): SegmentPlan => ({
+    ({ start, count, block, home, versions }, i): SegmentPlan => ({
       memory: home.arena.id,
       start,
       count,
@@ -178,6 +197,9 @@ function updatePlan(
       accumulator: offsetOf(kernel?.accumulator, i),
       average: offsetOf(average, i),
       gradient: gradients[i]!,
+      versions: versions.block.offset,
+      versionMask: versions.mask,
+      lazy: lazy?.offset(i) ?? 0,
     }),
   );
   return {

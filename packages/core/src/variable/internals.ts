@@ -1,4 +1,5 @@
 import type { Runtime } from "../runtime/runtime.js";
+import type { LazyAverage } from "./lazy-average.js";
 import type { Storage } from "./storage.js";
 
 /** Registered globally, so that a Variable of another copy of this package is recognized. */
@@ -11,4 +12,6 @@ export interface VariableInternals {
   readonly rowSize: number;
   /** Keeps a small variable on one lane for its life. */
   readonly pin: number;
+  /** Averages that are brought up to date row by row: of this variable, or kept in it. At most one. */
+  lazy?: LazyAverage | undefined;
 }

@@ -6,6 +6,7 @@ import {
   type MemoryPool,
   NORM_BLOCK,
   type TypedArray,
+  versionMask,
   viewOf,
 } from "@shardgrad/workers";
 
@@ -17,6 +18,16 @@ export interface StorageSegment {
   readonly home: Home;
   readonly block: Block;
   readonly view: TypedArray;
+  readonly versions: RowVersions;
+}
+
+/** The version words of a segment's row blocks; slots share those of their model variable. */
+export interface RowVersions {
+  readonly block: Block;
+  /** Number of words less one. */
+  readonly mask: number;
+  /** Arrays that share the words; they are freed with the last. */
+  users: number;
 }
 
 /** The shared memory of one variable: one segment, or several when it is larger than a memory takes. */
@@ -27,6 +38,7 @@ export class Storage {
   #users = 0;
   #releaseWanted = false;
   #freed = false;
+  readonly #whenFreed: (() => void)[] = [];
 
   private constructor(memory: MemoryPool, segments: readonly StorageSegment[]) {
     this.#memory = memory;
@@ -40,18 +52,20 @@ export class Storage {
     // A row too long for one memory is split inside; such a variable takes dense gradients only.
     const unit = splitUnit(rowSize, most);
     const step = Math.floor(most / unit) * unit;
-    return Storage.#build(memory, (add) => {
+    const rowBytes = rowSize * bytes;
+    return Storage.#build(memory, dtype, (add) => {
       for (let start = 0; start === 0 || start < size; start += step) {
         const count = Math.min(step, size - start);
-        add(memory.reserve(count * bytes), start, count, dtype);
+        const mask = versionMask(rowSize === 0 ? 0 : Math.ceil(count / rowSize), rowBytes);
+        add(memory.reserve(count * bytes), start, count, mask);
       }
     });
   }
 
   /** Zeroed storage of the same size in the same memories, so that kernels reach both. */
   static beside(memory: MemoryPool, other: Storage, dtype: DType): Storage {
-    return Storage.#build(memory, (add) => {
-      for (const { home, start, count } of other.segments) add(home, start, count, dtype);
+    return Storage.#build(memory, dtype, (add) => {
+      for (const { home, start, count, versions } of other.segments) add(home, start, count, versions);
     });
   }
 
@@ -63,10 +77,10 @@ export class Storage {
     rows: number,
     rowSize: number,
   ): Storage {
-    return Storage.#build(memory, (add) => {
-      for (const { home, start, count } of other.segments) {
-        if (rowSize === 0) add(home, 0, rows, dtype);
-        else add(home, start / rowSize, count / rowSize, dtype);
+    return Storage.#build(memory, dtype, (add) => {
+      for (const { home, start, count, versions } of other.segments) {
+        if (rowSize === 0) add(home, 0, rows, versions);
+        else add(home, start / rowSize, count / rowSize, versions);
       }
     });
   }
@@ -78,17 +92,26 @@ export class Storage {
 
   static #build(
     memory: MemoryPool,
-    fill: (add: (home: Home, start: number, count: number, dtype: DType) => void) => void,
+    dtype: DType,
+    fill: (add: (home: Home, start: number, count: number, versions: RowVersions | number) => void) => void,
   ): Storage {
     const segments: StorageSegment[] = [];
     try {
-      fill((home, start, count, dtype) => {
-        const block = memory.allocateAt(home, count * dtypeInfo[dtype].bytes);
-        const view = viewOf(dtype, memory.bufferOf(home.arena), block.offset, count);
-        segments.push({ start, count, home, block, view });
+      fill((home, start, count, sharedOrMask) => {
+        const versions =
+          typeof sharedOrMask === "number" ? newVersions(memory, home, sharedOrMask) : sharedOrMask;
+        versions.users++;
+        try {
+          const block = memory.allocateAt(home, count * dtypeInfo[dtype].bytes);
+          const view = viewOf(dtype, memory.bufferOf(home.arena), block.offset, count);
+          segments.push({ start, count, home, block, view, versions });
+        } catch (error) {
+          letGoOf(memory, home, versions);
+          throw error;
+        }
       });
     } catch (error) {
-      for (const { home, block } of segments) memory.releaseAt(home, block);
+      for (const segment of segments) freeSegment(memory, segment);
       throw error;
     }
     return new Storage(memory, segments);
@@ -104,6 +127,11 @@ export class Storage {
     if (this.#users === 0 && this.#releaseWanted) this.#free();
   }
 
+  /** Calls back when the memory is given back. */
+  onFree(callback: () => void): void {
+    this.#whenFreed.push(callback);
+  }
+
   release(): void {
     this.#releaseWanted = true;
     if (this.#users === 0) this.#free();
@@ -113,8 +141,23 @@ export class Storage {
     // Once only: by a second time the memory may be somebody else's.
     if (this.#freed) return;
     this.#freed = true;
-    for (const { home, block } of this.segments) this.#memory.releaseAt(home, block);
+    for (const callback of this.#whenFreed) callback();
+    for (const segment of this.segments) freeSegment(this.#memory, segment);
   }
+}
+
+function newVersions(memory: MemoryPool, home: Home, mask: number): RowVersions {
+  return { block: memory.allocateAt(home, 4 * (mask + 1)), mask, users: 0 };
+}
+
+function freeSegment(memory: MemoryPool, { home, block, versions }: StorageSegment): void {
+  memory.releaseAt(home, block);
+  letGoOf(memory, home, versions);
+}
+
+function letGoOf(memory: MemoryPool, home: Home, versions: RowVersions): void {
+  versions.users--;
+  if (versions.users === 0) memory.releaseAt(home, versions.block);
 }
 
 /**

@@ -5,6 +5,7 @@ import {
   DisposedVariableError,
   OptionError,
   SplitVariableError,
+  StateError,
 } from "../errors/index.js";
 import { runtimeInternals } from "../runtime/internals.js";
 import { Runtime } from "../runtime/runtime.js";
@@ -19,6 +20,7 @@ import {
   uniform,
 } from "./initializers.js";
 import { type VariableInternals, variableInternals } from "./internals.js";
+import { catchUpSync } from "./lazy-average.js";
 import { Storage } from "./storage.js";
 import { type NestedArray, nest, readNumbers, rowSizeOf, sizeOf } from "./values.js";
 
@@ -105,7 +107,7 @@ export class Variable {
       reference === undefined
         ? Storage.create(internals.memory, dtype, this.size, rowSize)
         : storageBeside(reference, this.shape, this.size, dtype);
-    this.#internals = { storage: this.#storage, runtime, rowSize, pin: created++ };
+    this.#internals = { storage: this.#storage, runtime, rowSize, pin: created++, lazy: undefined };
     try {
       for (const { view, start } of this.#storage.segments) {
         if (later === undefined) fill(view, start);
@@ -183,7 +185,8 @@ export class Variable {
 
   /**
    * Replaces all values.
-   * @throws ShapeError, DtypeError for a typed array of another dtype, ArgumentError, DisposedVariableError
+   * @throws ShapeError, DtypeError for a typed array of another dtype, ArgumentError, DisposedVariableError;
+   *   StateError with lazy averages while asynchronous steps are pending
    */
   assign(values: NestedArray | TypedArray): void {
     this.#refuseWhenDisposed();
@@ -192,7 +195,38 @@ export class Variable {
     }
     const { shape, dtype } = describe(values, { shape: this.shape, dtype: this.dtype }, "values", true);
     const fill = initialValues(values, shape, dtype, "values");
+    this.#catchUp("assign");
     for (const { view, start } of this.#storage.segments) fill(view, start);
+  }
+
+  /**
+   * Brings the rows of a variable whose averages are kept lazily up to date, and those averages: overwrites that rows
+   * have missed are in `data` afterwards. Of an average: the same for the variable that it is the average of. Runs in
+   * the order of the steps and costs a pass over the table; nothing where nothing is behind.
+   * @throws (rejects) DisposedVariableError, ClosedRuntimeError, QueueFullError, WorkerLostError
+   * @example
+   * import { Adagrad, Variable } from "@shardgrad/core";
+   * const table = Variable.ones([1000, 4]);
+   * const optimizer = new Adagrad({ useEma: true, emaMomentum: 0.5, sparseEma: "lazy" });
+   * await optimizer.applyGradients([[{ indices: [7], values: [[1, 1, 1, 1]] }, table]]);
+   * await table.materialize();
+   * console.log(optimizer.averages[0].data[0]); // 1
+   */
+  async materialize(): Promise<void> {
+    this.#refuseWhenDisposed();
+    const { device, queue } = this.#internals.runtime[runtimeInternals];
+    await queue.run(async () => {
+      const { lazy } = this.#internals;
+      if (!lazy?.behind) return;
+      const held = [lazy.variable, lazy.average].map((variable) => variable[variableInternals].storage);
+      for (const storage of held) storage.hold();
+      try {
+        await device.run(lazy.plan);
+        lazy.caughtUp();
+      } finally {
+        for (const storage of held) storage.letGo();
+      }
+    });
   }
 
   /** The values as numbers, nested by shape. @throws DisposedVariableError */
@@ -211,6 +245,16 @@ export class Variable {
 
   [Symbol.dispose](): void {
     this.dispose();
+  }
+
+  /** Averages that rows have missed were of their present values. */
+  #catchUp(call: string): void {
+    const { lazy, runtime } = this.#internals;
+    if (!lazy?.behind) return;
+    const { pending } = runtime[runtimeInternals].queue;
+    if (pending > 0)
+      throw new StateError(`${call}: ${pending} asynchronous steps are pending; await them first.`);
+    catchUpSync(lazy);
   }
 
   #refuseWhenDisposed(): void {

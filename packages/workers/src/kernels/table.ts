@@ -13,6 +13,7 @@ const operations = [
   { name: "ema", clipArgument: -1, writes: true },
   { name: "rowwiseDense", clipArgument: 9, writes: true },
   { name: "rowwiseRows", clipArgument: 13, writes: true },
+  { name: "catchUp", clipArgument: -1, writes: true },
 ] as const;
 
 export type KernelOperation = (typeof operations)[number]["name"];

@@ -30,6 +30,12 @@ export interface SegmentPlan {
   /** 0 where the step keeps no averages. */
   readonly average: number;
   readonly gradient: SegmentGradient;
+  /** The lazy block of the segment (see lazy-block.ts), or 0: averages of all rows are kept at every step. */
+  readonly lazy: number;
+  /** The version words of the segment's row blocks, by which readers on other threads see that a row is being written. */
+  readonly versions: number;
+  /** Number of those words less one: a power of two less one. */
+  readonly versionMask: number;
 }
 
 export type SegmentGradient =
@@ -44,8 +50,11 @@ export type SegmentGradient =
     };
 
 export interface UpdatePlan {
-  /** `adagrad`: clip, update and average. `clip`: clip the gradient in place. `average`: averages only. */
-  readonly operation: "adagrad" | "clip" | "average";
+  /**
+   * `adagrad`: clip, update and average. `clip`: clip the gradient in place. `average`: averages only. `catchUp`: bring
+   * lazy averages of all rows up to date.
+   */
+  readonly operation: "adagrad" | "clip" | "average" | "catchUp";
   readonly dtype: DType;
   /** Elements of a row: the product of all dimensions but the first. */
   readonly rowSize: number;
@@ -82,11 +91,12 @@ export interface LaneDamage {
   readonly state: "unknown" | "notApplied" | "applied";
   /** Flat elements [start, end), for dense work. */
   readonly elements?: readonly [number, number];
-  /** For row work: the rows of this segment that belong to the lane are `(row >> shift) % lanes === lane`. */
+  /** For row work: the rows of this segment that belong to the lane are `((row >> shift) & mask) % lanes === lane`. */
   readonly rows?: {
     readonly segment: number;
     readonly lane: number;
     readonly lanes: number;
     readonly shift: number;
+    readonly mask: number;
   };
 }

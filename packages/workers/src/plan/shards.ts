@@ -60,6 +60,18 @@ export function ownerShift(rowBytes: number): number {
   return Math.max(0, Math.ceil(Math.log2(4096 / Math.max(rowBytes, 1))));
 }
 
+/** Most version words of a segment: 16 KiB, which stay in the caches of the lanes. */
+const MOST_VERSIONS = 4096;
+
+/**
+ * Less one, the number of version words for `rows` rows. Blocks of rows share a word when there are more of them. A lane
+ * owns the blocks of a word together, so that each word has one writer.
+ */
+export function versionMask(rows: number, rowBytes: number): number {
+  const blocks = Math.ceil(rows / 2 ** ownerShift(rowBytes));
+  return Math.min(MOST_VERSIONS, 2 ** Math.ceil(Math.log2(Math.max(blocks, 1)))) - 1;
+}
+
 /** Whether row work is large enough to be dealt to all lanes. */
 export function dealsRows(sliceCount: number, rowSize: number, lanes: number): boolean {
   return lanes > 1 && sliceCount * rowSize >= lanes * LEAST_SHARD;

@@ -1,0 +1,29 @@
+import type { StepOutcome } from "@shardgrad/workers";
+import { variableInternals } from "../variable/internals.js";
+import { catchUpOf, type LazyAverage } from "../variable/lazy-average.js";
+import type { Variable } from "../variable/variable.js";
+import type { PreparedStep, StepRequest } from "./step.js";
+
+/** The lazy averages of a variable that this step's optimizer keeps. */
+export function ownLazy(step: PreparedStep, variable: Variable): LazyAverage | undefined {
+  const { lazy } = variable[variableInternals];
+  return lazy !== undefined && lazy.average === step.averageOf(variable) ? lazy : undefined;
+}
+
+/**
+ * Brings lazy averages up to date where the step changes rows without saying which, or where nobody will note the
+ * change: rows that are not up to date must not change. It gives no average and no row another meaning, so that a step
+ * that fails afterwards has changed nothing.
+ */
+export function* catchUp(step: PreparedStep): Generator<StepRequest, void, StepOutcome | undefined> {
+  const needed = step.pairs.map(({ gradient, variable }) => {
+    const { lazy } = variable[variableInternals];
+    const byRow = gradient.kind === "slices" && step.average !== null && lazy === ownLazy(step, variable);
+    return lazy?.full || (lazy?.behind && !byRow) ? lazy : undefined;
+  });
+  if (needed.every((lazy) => lazy === undefined)) return;
+  const updates = step.pairs.map(({ variable }, i) => catchUpOf(variable, needed[i]));
+  const elements = needed.reduce((sum, lazy) => sum + (lazy?.variable.size ?? 0), 0);
+  yield { updates, clip: { kind: "none" }, average: null, elements };
+  for (const lazy of needed) lazy?.caughtUp();
+}

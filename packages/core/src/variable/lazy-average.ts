@@ -1,0 +1,214 @@
+import {
+  type AveragePlan,
+  type Block,
+  type Home,
+  LAZY_BLOCK_BYTES,
+  lazyNumbers,
+  lazyWords,
+  type MemoryPool,
+  powerTable,
+  type StepPlan,
+  type UpdatePlan,
+} from "@shardgrad/workers";
+import { runtimeInternals } from "../runtime/internals.js";
+import { variableInternals } from "./internals.js";
+import { roundTo } from "./values.js";
+import type { Variable } from "./variable.js";
+
+export interface LazyAverageOptions {
+  /** As the optimizer was given it. */
+  readonly momentum: number;
+  /** Whether rows will ever take their averages' values. */
+  readonly overwrites: boolean;
+  /** Where the clock starts; for tests. */
+  readonly clock?: number;
+}
+
+/** The clock is a u32 of the kernels; it starts anew long before it would wrap. */
+const CLOCK_LIMIT = 2 ** 31;
+
+interface LazySegment {
+  readonly home: Home;
+  readonly block: Block;
+  readonly last: Block;
+  readonly words: Uint32Array;
+}
+
+/**
+ * The average of a table that is brought up to date row by row, when a step touches the row or somebody reads it. What
+ * kernels and readers know of it lies in shared memory: see lazy-block.ts of @shardgrad/workers.
+ *
+ * Readers on other threads load the clock first. So whatever a new clock makes true is stored before it: the floor, an
+ * overwrite, then their count, then the clock; all with sequentially consistent stores, by the calling thread only.
+ */
+export class LazyAverage {
+  readonly variable: Variable;
+  readonly average: Variable;
+  readonly #segments: LazySegment[] = [];
+  readonly #listLength: number;
+  #clock: number;
+  #floor: number;
+  #overwrites = 0;
+
+  /** @throws MemoryExhaustedError: nothing has changed */
+  constructor(memory: MemoryPool, variable: Variable, average: Variable, options: LazyAverageOptions) {
+    const { momentum, overwrites, clock = 0 } = options;
+    this.variable = variable;
+    this.average = average;
+    this.#clock = clock;
+    this.#floor = clock;
+    const internals = variable[variableInternals];
+    const rows = internals.rowSize === 0 ? 0 : variable.size / internals.rowSize;
+    // Catching up on the table when the list is full costs its rows: a few of them for each overwrite.
+    this.#listLength = overwrites ? Math.min(16_384, Math.max(64, Math.ceil(rows / 16))) : 0;
+    const averages = average[variableInternals].storage;
+    try {
+      internals.storage.segments.forEach(({ home, count }, i) => {
+        const { offset } = averages.segments[i]!.block;
+        this.#add(memory, home, internals.rowSize === 0 ? 0 : count / internals.rowSize, offset, momentum);
+      });
+    } catch (error) {
+      this.#free(memory);
+      throw error;
+    }
+    internals.lazy = this;
+    average[variableInternals].lazy = this;
+    averages.onFree(() => {
+      internals.lazy = undefined;
+      this.#free(memory);
+    });
+  }
+
+  /** Whether some rows are not up to date. */
+  get behind(): boolean {
+    return this.#floor < this.#clock;
+  }
+
+  /** Whether the table must be caught up before the next step, for there is no room to note more. */
+  get full(): boolean {
+    return this.#clock >= CLOCK_LIMIT || (this.#listLength > 0 && this.#overwrites === this.#listLength);
+  }
+
+  /** Byte offset of the block of a segment. */
+  offset(segment: number): number {
+    return this.#segments[segment]!.block.offset;
+  }
+
+  /** Before a step runs: what its kernels do with the averages of the rows that they touch. */
+  begin({ overwrite }: AveragePlan): void {
+    for (const { words } of this.#segments) words[lazyWords.kind] = overwrite ? 2 : 1;
+  }
+
+  /** After a step: it touched all rows, or some. */
+  stepped({ overwrite }: AveragePlan, allRows: boolean): void {
+    this.#clock++;
+    if (allRows) this.caughtUp();
+    else if (overwrite) this.#overwrites++;
+    for (const { words } of this.#segments) {
+      if (!allRows && overwrite) {
+        const at = (LAZY_BLOCK_BYTES >> 2) + this.#overwrites - 1;
+        Atomics.store(words, at, this.#clock);
+        Atomics.store(words, lazyWords.overwrites, this.#overwrites);
+      }
+      Atomics.store(words, lazyWords.clock, this.#clock);
+    }
+  }
+
+  /** All rows are up to date: those of a clock that has not been published yet included. */
+  caughtUp(): void {
+    this.#floor = this.#clock;
+    this.#overwrites = 0;
+    for (const { words } of this.#segments) {
+      Atomics.store(words, lazyWords.floor, this.#floor);
+      Atomics.store(words, lazyWords.overwrites, 0);
+    }
+    if (this.#clock >= CLOCK_LIMIT) this.#restart();
+  }
+
+  /** Counts from 0 again. While the clock is 0 every row counts as up to date, which they are. */
+  #restart(): void {
+    this.#clock = 0;
+    this.#floor = 0;
+    for (const { words, last } of this.#segments) {
+      Atomics.store(words, lazyWords.clock, 0);
+      Atomics.store(words, lazyWords.floor, 0);
+      new Uint32Array(words.buffer, last.offset, last.byteLength / 4).fill(0);
+    }
+  }
+
+  /** What brings all rows up to date; `caughtUp` must follow. */
+  get plan(): StepPlan {
+    return {
+      updates: [catchUpOf(this.variable, this)],
+      clip: { kind: "none" },
+      average: null,
+      elements: this.variable.size,
+    };
+  }
+
+  #add(memory: MemoryPool, home: Home, rows: number, average: number, momentum: number): void {
+    const block = memory.allocateAt(home, LAZY_BLOCK_BYTES + 4 * this.#listLength);
+    let last: Block;
+    try {
+      last = memory.allocateAt(home, 4 * rows);
+    } catch (error) {
+      memory.releaseAt(home, block);
+      throw error;
+    }
+    const buffer = memory.bufferOf(home.arena);
+    const words = new Uint32Array(buffer, block.offset, block.byteLength / 4);
+    const numbers = new Float64Array(buffer, block.offset, LAZY_BLOCK_BYTES / 8);
+    words[lazyWords.clock] = this.#clock;
+    words[lazyWords.floor] = this.#floor;
+    words[lazyWords.average] = average;
+    words[lazyWords.last] = last.offset;
+    words[lazyWords.list] = block.offset + LAZY_BLOCK_BYTES;
+    const rounded = roundTo(this.variable.dtype, momentum);
+    numbers[lazyNumbers.momentum] = rounded;
+    numbers[lazyNumbers.complement] = roundTo(this.variable.dtype, 1 - momentum);
+    numbers.set(powerTable(rounded), lazyNumbers.powers);
+    this.#segments.push({ home, block, last, words });
+  }
+
+  #free(memory: MemoryPool): void {
+    for (const { home, block, last } of this.#segments.splice(0)) {
+      memory.releaseAt(home, block);
+      memory.releaseAt(home, last);
+    }
+  }
+}
+
+/** The update of a plan that brings a table up to date; nothing for a variable without lazy averages. */
+export function catchUpOf(variable: Variable, lazy: LazyAverage | undefined): UpdatePlan {
+  const { storage, rowSize, pin } = variable[variableInternals];
+  const segments = lazy === undefined ? [] : storage.segments;
+  return {
+    operation: "catchUp",
+    dtype: variable.dtype,
+    rowSize,
+    pin,
+    segments: segments.map(({ start, count, block, home, versions }, i) => ({
+      memory: home.arena.id,
+      start,
+      count,
+      variable: block.offset,
+      accumulator: 0,
+      average: 0,
+      gradient: { kind: "none" },
+      versions: versions.block.offset,
+      versionMask: versions.mask,
+      lazy: lazy!.offset(i),
+    })),
+    learningRate: 0,
+    epsilon: 0,
+    perRow: false,
+    rowwise: false,
+  };
+}
+
+/** Catches up on the calling thread. The caller makes sure that no step runs. */
+export function catchUpSync(lazy: LazyAverage): void {
+  if (!lazy.behind) return;
+  lazy.variable[variableInternals].runtime[runtimeInternals].device.runSync(lazy.plan);
+  lazy.caughtUp();
+}
