@@ -13,6 +13,7 @@ import { variableInternals } from "../variable/internals.js";
 import type { StorageSegment } from "../variable/storage.js";
 import { writeNumbers } from "../variable/values.js";
 import type { Variable } from "../variable/variable.js";
+import { splitSlices } from "./split-slices.js";
 
 /** Elements copied between two looks at the event loop: about a quarter of a millisecond. */
 const CHUNK = 262_144;
@@ -40,13 +41,15 @@ export class Staging {
     variable: Variable,
     ownCopy = false,
   ): Generator<Pause, SegmentGradient[]> {
+    const { segments } = variable[variableInternals].storage;
+    if (gradient.kind === "slices") {
+      if (segments.length > 1) return yield* this.#splitSlices(gradient, variable);
+      return [yield* this.#slices(gradient, variable, segments[0]!, ownCopy)];
+    }
     const result: SegmentGradient[] = [];
-    for (const segment of variable[variableInternals].storage.segments) {
-      result.push(
-        gradient.kind === "dense"
-          ? { kind: "dense", offset: yield* this.#dense(gradient.values, variable, segment, ownCopy) }
-          : yield* this.#slices(gradient, variable, segment, ownCopy),
-      );
+    for (const segment of segments) {
+      const offset = yield* this.#dense(gradient.values, variable, segment, ownCopy);
+      result.push({ kind: "dense", offset });
     }
     return result;
   }
@@ -78,51 +81,46 @@ export class Staging {
     segment: StorageSegment,
     ownCopy: boolean,
   ): Generator<Pause, SegmentGradient> {
-    const { rowSize, storage } = variable[variableInternals];
-    if (storage.segments.length === 1) {
-      const found = ownCopy ? undefined : this.#inPlace(values, segment);
-      const offset = found ?? (yield* this.#copy(values, variable, segment, 0, values.length));
-      return {
-        kind: "slices",
-        indices: this.#indices(indices, segment),
-        values: offset,
-        count: indices.length,
-      };
-    }
-    if (segment.start % Math.max(rowSize, 1) !== 0) {
-      throw new SplitVariableError(`A row of ${variable.name} is larger than a memory: use dense gradients.`);
-    }
-    return yield* this.#slicesOf(indices, values, variable, segment);
-  }
-
-  /** The slices of one segment of a split variable, with row numbers counted from its first row. */
-  *#slicesOf(
-    indices: Uint32Array,
-    values: TypedArray | readonly number[],
-    variable: Variable,
-    segment: StorageSegment,
-  ): Generator<Pause, SegmentGradient> {
-    const { rowSize } = variable[variableInternals];
-    const first = segment.start / rowSize;
-    const end = first + segment.count / rowSize;
-    const positions: number[] = [];
-    indices.forEach((row, position) => {
-      if (row >= first && row < end) positions.push(position);
-    });
-    const rows = Uint32Array.from(positions, (position) => indices[position]! - first);
-    const target = this.#allocate(segment, positions.length * rowSize * dtypeInfo[variable.dtype].bytes);
-    const view = this.view(variable, segment, target.offset, positions.length * rowSize);
-    for (let slice = 0; slice < positions.length; slice++) {
-      const from = positions[slice]! * rowSize;
-      copyInto(variable, view.subarray(slice * rowSize, (slice + 1) * rowSize), values, from);
-      if (this.#chunkDone(rowSize)) yield PAUSE;
-    }
+    const found = ownCopy ? undefined : this.#inPlace(values, segment);
+    const offset = found ?? (yield* this.#copy(values, variable, segment, 0, values.length));
     return {
       kind: "slices",
-      indices: this.#indices(rows, segment),
-      values: target.offset,
-      count: rows.length,
+      indices: this.#indices(indices, segment),
+      values: offset,
+      count: indices.length,
     };
+  }
+
+  /** The slices of each segment of a split variable, with row numbers counted from its first row. */
+  *#splitSlices(
+    { indices, values }: Extract<CheckedGradient, { kind: "slices" }>,
+    variable: Variable,
+  ): Generator<Pause, SegmentGradient[]> {
+    const { rowSize, storage } = variable[variableInternals];
+    if (!storage.hasWholeRows(rowSize)) {
+      throw new SplitVariableError(`A row of ${variable.name} is larger than a memory: use dense gradients.`);
+    }
+    const firsts = storage.segments.map(({ start }) => start / Math.max(rowSize, 1));
+    const { owners, rows } = splitSlices(indices, firsts);
+    const rowBytes = rowSize * dtypeInfo[variable.dtype].bytes;
+    const targets: TypedArray[] = [];
+    const result = storage.segments.map((segment, i): SegmentGradient => {
+      const count = rows[i]!.length;
+      const { offset } = this.#allocate(segment, count * rowBytes);
+      targets.push(this.view(variable, segment, offset, count * rowSize));
+      return { kind: "slices", indices: this.#indices(rows[i]!, segment), values: offset, count };
+    });
+    // One pass over the values in their order: reading those of one segment after the other would miss the caches at
+    // every row.
+    const source = typed(variable, values);
+    const ends = new Float64Array(targets.length);
+    for (let slice = 0, from = 0; slice < owners.length; slice++, from += rowSize) {
+      const owner = owners[slice]!;
+      targets[owner]!.set(source.subarray(from, from + rowSize), ends[owner]!);
+      ends[owner]! += rowSize;
+      if (this.#chunkDone(rowSize)) yield PAUSE;
+    }
+    return result;
   }
 
   *#copy(
@@ -176,6 +174,15 @@ export function onlySegment(variable: Variable): StorageSegment {
   throw new SplitVariableError(
     `${variable.name} lies in ${segments.length} memories; an \`updateStep\` of your own needs it in one.`,
   );
+}
+
+/** Values of nested arrays as a typed array. */
+function typed({ dtype }: Variable, values: TypedArray | readonly number[]): TypedArray {
+  if (ArrayBuffer.isView(values)) return values;
+  const bytes = new ArrayBuffer(values.length * dtypeInfo[dtype].bytes);
+  const array = viewOf(dtype, bytes, 0, values.length);
+  writeNumbers(dtype, array, values, 0);
+  return array;
 }
 
 function copyInto(
