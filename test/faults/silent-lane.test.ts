@@ -28,7 +28,15 @@ function plan(memory: MemoryPool, count: number): { plan: StepPlan; variable: Fl
       updates: [
         {
           ...update,
-          segments: [{ ...segment, gradient: { kind: "dense", offset: gradient } }],
+          segments: [
+            {
+              ...segment,
+              gradient: { kind: "dense", offset: gradient },
+              lazy: 0,
+              versions: 0,
+              versionMask: 0,
+            },
+          ],
           learningRate: 1,
           epsilon: 0,
         },

@@ -114,8 +114,20 @@ export class Floats {
 
 export function placeIndices(indices: ArrayLike<number>, offset = 0): Place {
   const place = reserve(indices.length * 4, library === undefined ? offset : 0);
-  for (let i = 0; i < indices.length; i++) view.setUint32(place.at + i * 4, indices[i]!, true);
+  writeWords(place.at, indices);
   return place;
+}
+
+export function placeDoubles(values: readonly number[]): Place {
+  const place = reserve(values.length * 8);
+  values.forEach((value, i) => {
+    view.setFloat64(place.at + i * 8, value, true);
+  });
+  return place;
+}
+
+export function writeWords(at: number, words: ArrayLike<number>): void {
+  for (let i = 0; i < words.length; i++) view.setUint32(at + i * 4, words[i]!, true);
 }
 
 export function readDoubles(at: number, count: number): Float64Array {

@@ -24,6 +24,8 @@ export type Form = (values: ArrayLike<number>, dtype: DTypeName, shape: readonly
 export interface StepOptions {
   readonly mode?: "async" | "sync";
   readonly form?: Form;
+  /** Hands null gradients over, about which the library warns. Default true. */
+  readonly withNull?: boolean;
 }
 
 /** The optimizer and the plain reference side by side, fed with the same numbers. */
@@ -36,7 +38,7 @@ export class Twin {
 
   constructor(
     runtime: Runtime,
-    options: ReferenceOptions & Pick<AdagradOptions, "duplicateIndices" | "accumulator"> = {},
+    options: ReferenceOptions & Pick<AdagradOptions, "duplicateIndices" | "accumulator" | "sparseEma"> = {},
   ) {
     this.#runtime = runtime;
     this.optimizer = new Adagrad({ ...(options as AdagradOptions), runtime });
@@ -56,7 +58,7 @@ export class Twin {
   /** One step of both; gradients are in the order of the variables, rounded to their dtypes here. */
   async step(
     gradients: readonly (ReferenceGradient | null)[],
-    { mode = "async", form = typedForm }: StepOptions = {},
+    { mode = "async", form = typedForm, withNull = true }: StepOptions = {},
   ) {
     const rounded = gradients.map((gradient, i) => roundGradient(gradient, this.oracles[i]!.dtype));
     this.reference.step(rounded.map((gradient, i) => [gradient, this.oracles[i]!]));
@@ -64,8 +66,9 @@ export class Twin {
       const variable = this.variables[i]!;
       return [libraryGradient(gradient, variable, form), variable];
     });
-    if (mode === "sync") this.optimizer.applyGradientsSync(pairs);
-    else await this.optimizer.applyGradients(pairs);
+    const given = withNull ? pairs : pairs.filter(([gradient]) => gradient !== null);
+    if (mode === "sync") this.optimizer.applyGradientsSync(given);
+    else await this.optimizer.applyGradients(given);
   }
 
   /** Both agree in every bit of variables, accumulators and averages. */

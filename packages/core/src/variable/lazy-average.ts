@@ -3,6 +3,7 @@ import {
   type Block,
   type Home,
   LAZY_BLOCK_BYTES,
+  LaneLostError,
   lazyNumbers,
   lazyWords,
   type MemoryPool,
@@ -10,6 +11,7 @@ import {
   type StepPlan,
   type UpdatePlan,
 } from "@shardgrad/workers";
+import { WorkerLostError } from "../errors/index.js";
 import { runtimeInternals } from "../runtime/internals.js";
 import { variableInternals } from "./internals.js";
 import { roundTo } from "./values.js";
@@ -204,6 +206,28 @@ export function catchUpOf(variable: Variable, lazy: LazyAverage | undefined): Up
     perRow: false,
     rowwise: false,
   };
+}
+
+/** Catches up as a step of its own. @throws WorkerLostError */
+export async function catchUpAsync(lazy: LazyAverage): Promise<void> {
+  if (!lazy.behind) return;
+  const { variable, average } = lazy;
+  const held = [variable, average].map((array) => array[variableInternals].storage);
+  for (const storage of held) storage.hold();
+  try {
+    await variable[variableInternals].runtime[runtimeInternals].device.run(lazy.plan);
+    lazy.caughtUp();
+  } catch (error) {
+    if (!(error instanceof LaneLostError)) throw error;
+    const damage = error.damage.map(({ state, elements }) => ({
+      variable: variable.name,
+      state,
+      ...(elements === undefined ? {} : { elements }),
+    }));
+    throw new WorkerLostError({ damage, cause: error });
+  } finally {
+    for (const storage of held) storage.letGo();
+  }
 }
 
 /** Catches up on the calling thread. The caller makes sure that no step runs. */

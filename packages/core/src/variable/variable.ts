@@ -20,7 +20,7 @@ import {
   uniform,
 } from "./initializers.js";
 import { type VariableInternals, variableInternals } from "./internals.js";
-import { catchUpSync } from "./lazy-average.js";
+import { catchUpAsync, catchUpSync } from "./lazy-average.js";
 import { Storage } from "./storage.js";
 import { type NestedArray, nest, readNumbers, rowSizeOf, sizeOf } from "./values.js";
 
@@ -214,18 +214,9 @@ export class Variable {
    */
   async materialize(): Promise<void> {
     this.#refuseWhenDisposed();
-    const { device, queue } = this.#internals.runtime[runtimeInternals];
-    await queue.run(async () => {
+    await this.#internals.runtime[runtimeInternals].queue.run(async () => {
       const { lazy } = this.#internals;
-      if (!lazy?.behind) return;
-      const held = [lazy.variable, lazy.average].map((variable) => variable[variableInternals].storage);
-      for (const storage of held) storage.hold();
-      try {
-        await device.run(lazy.plan);
-        lazy.caughtUp();
-      } finally {
-        for (const storage of held) storage.letGo();
-      }
+      if (lazy !== undefined) await catchUpAsync(lazy);
     });
   }
 
