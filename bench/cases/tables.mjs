@@ -23,6 +23,8 @@ const TABLES = [
 const SLICES = [16_384, 65_536];
 const KINDS = /** @type {const} */ (["unique", "zipf"]);
 const ACCUMULATORS = /** @type {const} */ (["elementwise", "rowwise"]);
+/** A yardstick beside the C program's: each row read from a random place and written to the next one. */
+const COPY = "PyTorch index_select";
 const NAMES = { elementwise: "Shardgrad", rowwise: "Shardgrad, row-wise" };
 
 /** Million rows a second a core that an elementwise step over unique rows has to reach. */
@@ -91,22 +93,31 @@ function own(rows, dim, threads) {
 }
 
 /**
+ * PyTorch's steps, and on one thread its copy of rows. Each has a process of its own: one that changes its case would
+ * build its table anew.
  * @param {Context} context
  * @param {number} rows
  * @param {number} dim
  * @returns {Player[]}
  */
 function rivals(context, rows, dim) {
-  const { quick } = context.options;
-  const variants = [{ threads: 1 }, { threads: 2 }, ...(quick ? [] : [{ threads: 2, keepMemory: true }])];
-  return variants.map(({ threads, keepMemory = false }) => ({
-    bytes: context.peers.has("pytorch") ? tableBytes({ rows, dim, tables: 2 }) : 0,
-    async open() {
-      return (lists) => {
-        const request = { case: "table", variant: "sparse", ...listsRequest(lists) };
-        const how = { threads: [threads], keepMemory };
-        return theirs(context, "pytorch", "PyTorch sparse", request, how);
-      };
+  if (!context.peers.has("pytorch")) return [];
+  const variants = [
+    { who: "PyTorch sparse", variant: "sparse", threads: 1 },
+    { who: "PyTorch sparse", variant: "sparse", threads: 2 },
+    ...(context.options.quick
+      ? []
+      : [
+          { who: "PyTorch sparse", variant: "sparse", threads: 2, keepMemory: true },
+          { who: COPY, variant: "gather", threads: 1, keepMemory: true },
+        ]),
+  ];
+  return variants.map(({ who, variant, threads, keepMemory = false }) => ({
+    bytes: tableBytes({ rows, dim, tables: variant === "gather" ? 1 : 2 }),
+    open: async () => (lists) => {
+      if (variant === "gather" && lists.kind !== "unique") return [];
+      const request = { case: "table", variant, ...listsRequest(lists) };
+      return theirs(context, "pytorch", who, request, { threads: [threads], keepMemory });
     },
     close: () => context.peers.drop(),
   }));
@@ -132,6 +143,7 @@ function yardstick({ options }, lists) {
 function report(lists, results, yardsticks, together) {
   const { rows, dim, slices, kind, distinct } = lists;
   const entries = results.map((result) => {
+    if (result.who.startsWith(COPY)) return { result, bytes: slices * 8 * dim, yardstick: true };
     const rowwise = result.who === NAMES.rowwise;
     return { result, bytes: tableTraffic(slices, distinct, dim, rowwise ? "rowwise" : "elementwise") };
   });

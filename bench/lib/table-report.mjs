@@ -8,6 +8,7 @@ import { count, duration, significant, table } from "./table.mjs";
  * @typedef {object} TableResult
  * @property {Result} result
  * @property {number} bytes of one step, by the model
+ * @property {boolean} [yardstick] no step of an optimizer
  *
  * @typedef {object} TableSection
  * @property {string} id
@@ -18,7 +19,7 @@ import { count, duration, significant, table } from "./table.mjs";
  */
 
 const COLUMNS = /** @type {const} */ ([
-  { title: "who", width: 28, left: true },
+  { title: "who", width: 34, left: true },
   { title: "threads", width: 7 },
   { title: "mode", width: 5, left: true },
   { title: "ns a slice", width: 10 },
@@ -44,13 +45,13 @@ export const millionsPerCore = (result, units) =>
 export function printTable({ title, units, entries, yardstick }) {
   console.log(`\n${title}`);
   const results = entries.map(({ result }) => result);
-  const rows = entries.map(({ result, bytes }) => {
+  const rows = entries.map(({ result, bytes, yardstick: other }) => {
     const { who, threads, mode, error, median, p10, p90 } = result;
     const head = [who, threads === 0 ? "inline" : threads, mode];
     if (error !== undefined || median === undefined) return [...head, "–", ...["", "", "", "", ""], error];
     const rate = bytes / (median / 1e9);
     const copy = yardstick?.[threads >= 2 ? 2 : 1].copy;
-    const rival = who.startsWith("Shardgrad") ? undefined : ownSync(results, result);
+    const rival = other || who.startsWith("Shardgrad") ? undefined : ownSync(results, result);
     return [
       ...head,
       significant(median / units),
