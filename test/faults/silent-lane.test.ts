@@ -71,3 +71,17 @@ test("a synchronous step gives up a lane that ended in silence; the next step ha
   expect(lost).toEqual([1]);
   await device.close();
 });
+
+test("what ended a thread is the cause of the error", async () => {
+  let device: CpuDevice | undefined;
+  const memory = new MemoryPool(undefined, (arena) => device?.attach(arena));
+  device = new CpuDevice({ threads: 2, inlineThreshold: 0, kernels: "auto" }, memory, { laneLost() {} });
+  memory.ensureArena();
+  const { plan: step } = plan(memory, 40_000);
+  const segments = step.updates[0]!.segments.map((segment) => ({ ...segment, memory: 99 }));
+  const broken = { ...step, updates: [{ ...step.updates[0]!, segments }] };
+  const error: unknown = await device.run(broken).catch((reason) => reason);
+  expect(error).toBeInstanceOf(LaneLostError);
+  expect((error as LaneLostError).cause).toBeInstanceOf(TypeError);
+  await device.close();
+});

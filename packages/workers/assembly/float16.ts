@@ -59,6 +59,7 @@ export function adagradRowsF16(
   versions: usize,
   versionMask: u32,
   lazy: usize,
+  dealt: usize,
 ): void {
   adagradRows<u16>(
     variable,
@@ -80,6 +81,7 @@ export function adagradRowsF16(
     versions,
     versionMask,
     lazy,
+    dealt,
     false,
   );
 }
@@ -157,6 +159,7 @@ export function rowwiseRowsF16(
   versions: usize,
   versionMask: u32,
   lazy: usize,
+  dealt: usize,
 ): void {
   adagradRows<u16>(
     variable,
@@ -178,6 +181,7 @@ export function rowwiseRowsF16(
     versions,
     versionMask,
     lazy,
+    dealt,
     true,
   );
 }

@@ -59,6 +59,7 @@ export function adagradRowsF32(
   versions: usize,
   versionMask: u32,
   lazy: usize,
+  dealt: usize,
 ): void {
   adagradRows<f32>(
     variable,
@@ -80,6 +81,7 @@ export function adagradRowsF32(
     versions,
     versionMask,
     lazy,
+    dealt,
     false,
   );
 }
@@ -157,6 +159,7 @@ export function rowwiseRowsF32(
   versions: usize,
   versionMask: u32,
   lazy: usize,
+  dealt: usize,
 ): void {
   adagradRows<f32>(
     variable,
@@ -178,6 +181,7 @@ export function rowwiseRowsF32(
     versions,
     versionMask,
     lazy,
+    dealt,
     true,
   );
 }

@@ -59,6 +59,7 @@ export function adagradRowsF64(
   versions: usize,
   versionMask: u32,
   lazy: usize,
+  dealt: usize,
 ): void {
   adagradRows<f64>(
     variable,
@@ -80,6 +81,7 @@ export function adagradRowsF64(
     versions,
     versionMask,
     lazy,
+    dealt,
     false,
   );
 }
@@ -157,6 +159,7 @@ export function rowwiseRowsF64(
   versions: usize,
   versionMask: u32,
   lazy: usize,
+  dealt: usize,
 ): void {
   adagradRows<f64>(
     variable,
@@ -178,6 +181,7 @@ export function rowwiseRowsF64(
     versions,
     versionMask,
     lazy,
+    dealt,
     true,
   );
 }

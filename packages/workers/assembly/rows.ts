@@ -38,10 +38,11 @@ export function adagradRows<T>(
   versions: usize,
   versionMask: u32,
   lazy: usize,
+  dealt: usize,
   rowwise: bool,
 ): void {
   const rowBytes = rowSize * <u32>sizeof<T>();
-  const list = sortedEntries(indices, sliceCount, lane, laneCount, ownerShift, versionMask, rowBytes, scratch);
+  const list = sortedEntries(indices, sliceCount, lane, laneCount, ownerShift, versionMask, rowBytes, scratch, dealt);
   const rate = splat<T>(learningRate);
   const eps = splat<T>(epsilon);
   const a = splat<T>(clipA);

@@ -2,6 +2,8 @@
 // Sorting costs 4 ns a slice, as much as a hash table would, and puts rows that lie near each other together.
 // An entry is a u64, the row above the byte offset of the slice's values: all are different and sort by value.
 
+import { dealtAscending, dealtCount, dealtFirst, dealtLargest, dealtSecond, gatherDealt } from "./deal";
+
 /** What the last gathering found. A module instance belongs to one thread, and so do these. */
 export let entries: u32 = 0;
 let ascending: bool = true;
@@ -26,14 +28,24 @@ export function sortedEntries(
   versionMask: u32,
   rowBytes: u32,
   scratch: usize,
+  dealt: usize,
 ): usize {
   const counts = (scratch + 63) & ~63;
+  if (dealt !== 0) {
+    gatherDealt(dealt, sliceCount, lane, laneCount);
+    entries = dealtCount;
+    largestRow = dealtLargest;
+    return sorted(dealtFirst, dealtSecond, counts, dealtAscending);
+  }
   const first = counts + COUNTS_BYTES;
   if (laneCount <= 1) gatherAll(indices, sliceCount, rowBytes, first);
   else gatherOwned(indices, sliceCount, lane, laneCount, ownerShift, versionMask, rowBytes, first);
-  if (ascending) return first;
-  if (entries <= FEW) return insertionSort(first);
-  return countingSort(first, first + (sliceCount << 3), counts);
+  return sorted(first, first + (sliceCount << 3), counts, ascending);
+}
+
+function sorted(list: usize, other: usize, counts: usize, already: bool): usize {
+  if (already) return list;
+  return entries <= FEW ? insertionSort(list) : countingSort(list, other, counts);
 }
 
 function gatherAll(indices: usize, count: u32, rowBytes: u32, list: usize): void {

@@ -12,7 +12,8 @@ export class LaneLostError extends ShardgradError {
   constructor(
     readonly lane: number,
     readonly damage: readonly LaneDamage[],
+    cause?: unknown,
   ) {
-    super(`The thread of lane ${lane} ended in mid-step.`);
+    super(`The thread of lane ${lane} ended in mid-step.`, ...(cause === undefined ? [] : [{ cause }]));
   }
 }

@@ -108,6 +108,7 @@ export class LaneRunner {
       program[a + 16]!,
       program[a + 17]!,
       program[a + 18]!,
+      program[a + 19]!,
     );
   }
 

@@ -49,6 +49,8 @@ export class WorkerPool {
   #holders = 0;
   /** A program is being run, or about to be: its memory and the doorbell are taken. */
   #busy = false;
+  /** What ended a thread since the last bell. */
+  #cause: unknown;
 
   /** @param patience - milliseconds after which a synchronous step gives a silent lane up */
   constructor(lanes: number, kernels: KernelChoice, patience: number, events: PoolEvents) {
@@ -132,8 +134,10 @@ export class WorkerPool {
         return free;
       },
     });
-    // A thread that ends by an error is lost like any other: its `exit` says so. Unheard, the error would end the process.
-    piscina.on("error", () => {});
+    // A thread that ends by an error is lost like any other: its `exit`, which follows, says so. This is the cause.
+    piscina.on("error", (error) => {
+      this.#cause = error;
+    });
     return piscina;
   }
 
@@ -202,6 +206,7 @@ export class WorkerPool {
       this.#publish(writer);
       if (!this.isReady) await this.start();
       const program = this.#program;
+      this.#cause = undefined;
       const generation = this.#control.ring(this.lanes, false);
       await this.#finished(generation, program);
       return program;
@@ -230,7 +235,7 @@ export class WorkerPool {
     } finally {
       this.#onLoss = undefined;
     }
-    if (lost >= 0) throw new LaneLostError(lost, damageOf(program, this.#progress()));
+    if (lost >= 0) throw new LaneLostError(lost, damageOf(program, this.#progress()), this.#cause);
   }
 
   /** Runs a program with the caller as lane 0. The pool must be ready. Blocks the calling thread. */

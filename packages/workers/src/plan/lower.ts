@@ -1,18 +1,19 @@
 import { dtypeInfo } from "../dtype.js";
 import { averageKinds, clipKinds, kernelFor, NORM_BLOCK } from "../kernels/table.js";
 import type { SegmentPlan, StepPlan, UpdatePlan } from "./contract.js";
-import { lowerCatchUp, lowerRows } from "./lower-rows.js";
+import { dealsInTurn, lowerCatchUp, lowerRows } from "./lower-rows.js";
 import { add, addTile, type ClipArguments, type Lowering, type Scratch } from "./lowering.js";
 import { ProgramWriter } from "./program.js";
 import { rowTiles, tiles } from "./shards.js";
 
-const NORMS = 0;
+/** Norms, and the dealing of slices to lanes. */
+const PREPARE = 0;
 
-/** Turns a step plan into kernel calls for `lanes` lanes: norms first, then updates, then averages of tables. */
+/** Turns a step plan into kernel calls for `lanes` lanes: preparations, then updates, then averages of tables. */
 export function lower(plan: StepPlan, lanes: number, scratch: Scratch): ProgramWriter {
   const byNorm = plan.clip.kind === "norm" || plan.clip.kind === "globalNorm";
   const tableAverages = plan.average !== null && plan.updates.some(hasTableAverage);
-  const updates = byNorm ? 1 : 0;
+  const updates = byNorm || plan.updates.some((update) => dealsInTurn(update, lanes)) ? 1 : 0;
   const writer = new ProgramWriter(1 + updates + (tableAverages ? 1 : 0), lanes);
   const groups = byNorm ? lowerNorms(plan, writer, scratch) : null;
   const rowScratch = new Map<string, number>();
@@ -68,7 +69,7 @@ function lowerNorms(plan: StepPlan, writer: ProgramWriter, scratch: Scratch): nu
           tile.count,
           partials + (tile.start / NORM_BLOCK) * 8,
         ];
-        add(writer, NORMS, tile.lane, kernelFor("sumSquares", update.dtype), segment, index, s, tile, args);
+        add(writer, PREPARE, tile.lane, kernelFor("sumSquares", update.dtype), segment, index, s, tile, args);
       }
     });
     return writer.groups.length - 1;
