@@ -72,7 +72,8 @@ function own(rows, threads, ema) {
       opened = held;
       await held.ready();
       const stepping = held.optimizing({ ema });
-      const modes = /** @type {const} */ (threads === 0 ? ["sync"] : ["sync", "async"]);
+      /** @type {("sync" | "async")[]} */
+      const modes = threads === 0 ? ["sync"] : ["sync", "async"];
       return (lists) => {
         const fixture = stepping(lists);
         return modes.map((mode) => ({ ...ours(fixture, { threads, mode }), who: nameOf(ema) }));

@@ -79,9 +79,8 @@ function own(rows, dim, threads) {
       return (lists) =>
         ACCUMULATORS.flatMap((accumulator, i) => {
           const fixture = stepping[i](lists);
-          const modes = /** @type {const} */ (
-            threads === 0 ? ["sync"] : threads === 1 ? ["async"] : ["sync", "async"]
-          );
+          /** @type {("sync" | "async")[]} */
+          const modes = threads === 0 ? ["sync"] : threads === 1 ? ["async"] : ["sync", "async"];
           return modes.map((mode) => ({ ...ours(fixture, { threads, mode }), who: NAMES[accumulator] }));
         });
     },

@@ -11,7 +11,6 @@ import { count, duration, significant, table } from "./table.mjs";
  * @property {boolean} [yardstick] no step of an optimizer
  *
  * @typedef {object} TableSection
- * @property {string} id
  * @property {string} title
  * @property {number} units slices of one step
  * @property {TableResult[]} entries
