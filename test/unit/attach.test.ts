@@ -214,7 +214,7 @@ describe("a variable that changes its rows", () => {
   function grown() {
     const weights = Variable.ones([10, 4], { runtime });
     const { header, storage } = weights[variableInternals as never] as Variable[typeof variableInternals];
-    return { own: attached(weights), header, segment: storage.segments[0]! };
+    return { weights, own: attached(weights), header, segment: storage.segments[0]! };
   }
 
   test("rows added in place are read", () => {
@@ -233,11 +233,31 @@ describe("a variable that changes its rows", () => {
     expect(() => own.gather([9, 10])).toThrow(StateError);
   });
 
+  test("many segments later, an old handle still reads its rows", () => {
+    const { weights, own, header, segment } = grown();
+    const segments = Array.from({ length: 40 }, (_, i) => ({ ...segment, start: 40 * i }));
+    for (const count of [2, 5, 40]) header.publish(10 * count, 4, segments.slice(0, count));
+    expect([...own.gather([3])]).toEqual([1, 1, 1, 1]);
+    expect(() => own.gather([399])).toThrow(StateError);
+    expect([...attached(weights).gather([3])]).toEqual([1, 1, 1, 1]);
+    header.publish(5, 4, [{ ...segment, count: 20 }]);
+    expect([...own.gather([3])]).toEqual([1, 1, 1, 1]);
+    expect(() => own.gather([5])).toThrow(IndexError);
+  });
+
   test("rows that are gone are not read, nor memory that took their place", () => {
     const { own, header, segment } = grown();
     header.publish(5, 4, [{ ...segment, count: 20 }]);
     expect(() => own.gather([5])).toThrow(IndexError);
     expect(own.gather([4]).length).toBe(4);
+    header.publish(10, 4, [{ ...segment, block: { ...segment.block, offset: segment.block.offset + 64 } }]);
+    expect(() => own.gather([4])).toThrow(StateError);
+  });
+
+  test("nor when there are as many rows again as at the last read", () => {
+    const { own, header, segment } = grown();
+    expect(own.gather([4]).length).toBe(4);
+    header.publish(5, 4, [{ ...segment, count: 20 }]);
     header.publish(10, 4, [{ ...segment, block: { ...segment.block, offset: segment.block.offset + 64 } }]);
     expect(() => own.gather([4])).toThrow(StateError);
   });

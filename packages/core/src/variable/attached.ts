@@ -46,7 +46,7 @@ export class AttachedVariable {
     checkHandle(handle);
     this.writable = checkAttachOptions(options);
     const { name, shape, dtype, layout } = handle;
-    const header = new SharedHeader(handle.header, handle.guard, handle.isSlot);
+    const header = new SharedHeader(handle.header);
     if (!header.alive) throw disposedError(name);
     this.name = name;
     this.shape = Object.freeze([...shape]);
