@@ -71,6 +71,21 @@ export class Twin {
     else await this.optimizer.applyGradients(given);
   }
 
+  /** Another number of rows of both; `added` makes the numbers of as many elements as come, zeros without it. */
+  async resize(
+    i: number,
+    rows: number,
+    { mode = "async", added }: { mode?: "async" | "sync"; added?: (count: number) => ArrayLike<number> } = {},
+  ): Promise<void> {
+    const [variable, oracle] = [this.variables[i]!, this.oracles[i]!];
+    const numbers = Math.max(0, rows - oracle.shape[0]!) * oracle.rowSize;
+    const values = added?.(numbers);
+    this.reference.resize(oracle, rows, values ?? new Float64Array(numbers));
+    const options = values === undefined ? {} : { initializer: () => Float64Array.from(values) };
+    if (mode === "sync") variable.resizeRowsSync(rows, options);
+    else await variable.resizeRows(rows, options);
+  }
+
   /** Both agree in every bit of variables, accumulators and averages. */
   expectSame(what = ""): void {
     this.#compare((actual, expected, part) => expectSameBits(actual, expected, `${what} ${part}`));
@@ -87,7 +102,7 @@ export class Twin {
     for (const [i, variable] of this.variables.entries()) {
       compare(valuesOf(variable), this.oracles[i]!.values, variable.name);
     }
-    const slots = this.oracles.filter((oracle) => oracle.accumulator.length === oracle.values.length);
+    const slots = this.oracles.filter(({ built }) => built);
     if (slots.length !== this.optimizer.accumulators.length) return; // not built, or not with all of them
     slots.forEach((oracle, i) => {
       compare(valuesOf(this.optimizer.accumulators[i]!), oracle.accumulator, `accumulator ${i}`);

@@ -13,6 +13,7 @@ import {
 import { ArgumentError, StateError, UpdateStepError, WorkerLostError } from "../errors/index.js";
 import type { CheckedPair } from "../gradients/pairs.js";
 import type { RuntimeInternals } from "../runtime/internals.js";
+import { fillInParts } from "../variable/fill-in-parts.js";
 import type { PendingFill } from "../variable/initializers.js";
 import { variableInternals } from "../variable/internals.js";
 import type { LazyAverage } from "../variable/lazy-average.js";
@@ -20,7 +21,6 @@ import type { Variable } from "../variable/variable.js";
 import { closeWrites, freeRows, openWrites, writeNow, writing } from "../variable/writes.js";
 import { catchUp, ownLazy } from "./catch-up.js";
 import { variableDamage } from "./damage.js";
-import { fillInParts } from "./slots.js";
 import { onlySegment, PAUSE, type Pause, Staging } from "./staging.js";
 
 /** What a step does to one variable, in kernels. */

@@ -148,9 +148,6 @@ export class VariableHeader extends SharedHeader {
   readonly #tables: Int32Array[] = [];
   /** Of the variable, and of the slots beside it. */
   readonly #openWrites: readonly [OpenWrites, OpenWrites];
-  /** Those of the two that this header is about, and their word. */
-  readonly #open: OpenWrites;
-  readonly #word: typeof WHOLE | typeof SLOTS;
   /** Waits until no lane runs; false when they do not end. */
   readonly settle: () => boolean;
   /** The kernels' `ownerShift` of the rows that the version words are about: the model variable's. */
@@ -167,8 +164,6 @@ export class VariableHeader extends SharedHeader {
     super({ words, guard, table: words, isSlot: model !== undefined });
     this.#tables.push(this.table);
     this.#openWrites = model === undefined ? [new OpenWrites(), new OpenWrites()] : model.#openWrites;
-    this.#open = this.#openWrites[this.isSlot ? 1 : 0];
-    this.#word = this.isSlot ? SLOTS : WHOLE;
     this.settle = settle;
     this.shift = shift;
     this.words[OWNER] = threadId;
@@ -190,12 +185,7 @@ export class VariableHeader extends SharedHeader {
    * @param rowSize - elements of a row
    */
   publish(rows: number, rowSize: number, segments: readonly StorageSegment[]): void {
-    if (tableWords(segments.length) > this.table.length) {
-      const larger = new Int32Array(new SharedArrayBuffer(4 * tableWords(2 * segments.length)));
-      larger.set(this.table);
-      this.table = larger;
-      this.#tables.push(larger);
-    }
+    this.#ensureRoom(segments.length);
     for (const table of this.#tables) {
       const room = Math.min(segments.length, roomOf(table));
       for (let i = 0; i < room; i++) {
@@ -213,12 +203,21 @@ export class VariableHeader extends SharedHeader {
     Atomics.add(this.words, LAYOUT, 1);
   }
 
+  #ensureRoom(segments: number): void {
+    if (roomOf(this.table) >= segments) return;
+    const larger = new Int32Array(new SharedArrayBuffer(4 * tableWords(2 * segments)));
+    larger.set(this.table);
+    this.table = larger;
+    this.#tables.push(larger);
+  }
+
   /**
    * Tells readers that a segment's average is kept lazily, by the block at a byte offset of the segment's memory (0: no
    * longer). Called for the variable and for its average, each time between `beginWrite` and `endWrite` of both; so are
    * all changes of the block but those of a sparse step.
    */
   setLazy(segment: number, offset: number): void {
+    this.#ensureRoom(segment + 1);
     const before = Atomics.load(this.table, STRIDE * segment + LAZY);
     for (const table of this.#tables) {
       if (segment < roomOf(table)) Atomics.store(table, STRIDE * segment + LAZY, offset);
@@ -226,19 +225,23 @@ export class VariableHeader extends SharedHeader {
     Atomics.add(this.words, LAZIES, Number(offset !== 0) - Number(before !== 0));
   }
 
-  /** Rows may be written from now on without their version words. Nests; `endWrite` with the same kind ends it. */
-  beginWrite(kind: WriteKind): void {
-    const open = this.#open;
+  /**
+   * Rows may be written from now on without their version words. Nests; `endWrite` with the same arguments ends it.
+   * @param slots - whether it is about the slots beside a model variable
+   */
+  beginWrite(kind: WriteKind, slots = this.isSlot): void {
+    const open = this.#openWrites[slots ? 1 : 0];
     if (kind === "paused") open.paused++;
     if (open.count++ > 0) return;
-    Atomics.add(this.guard, this.#word, 1);
-    Atomics.load(this.guard, this.#word);
+    const word = slots ? SLOTS : WHOLE;
+    Atomics.add(this.guard, word, 1);
+    Atomics.load(this.guard, word);
   }
 
-  endWrite(kind: WriteKind): void {
-    const open = this.#open;
+  endWrite(kind: WriteKind, slots = this.isSlot): void {
+    const open = this.#openWrites[slots ? 1 : 0];
     if (kind === "paused") open.paused--;
-    if (--open.count === 0) Atomics.add(this.guard, this.#word, 1);
+    if (--open.count === 0) Atomics.add(this.guard, slots ? SLOTS : WHOLE, 1);
   }
 
   /** Whether JavaScript of this thread is part way through the values of the variable or its slots. */

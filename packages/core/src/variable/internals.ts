@@ -1,6 +1,9 @@
 import type { Runtime } from "../runtime/runtime.js";
+import type { RowFollower } from "./followers.js";
 import type { VariableHeader } from "./header.js";
+import type { Initializer } from "./initializers.js";
 import type { LazyAverage } from "./lazy-average.js";
+import type { StoragePlan } from "./resize-plan.js";
 import type { Storage } from "./storage.js";
 
 /** Registered globally, so that a Variable of another copy of this package is recognized. */
@@ -13,10 +16,16 @@ export interface VariableInternals {
   readonly rowSize: number;
   /** What readers on other threads look at. */
   readonly header: VariableHeader;
-  /** Of a slot that shares memories and version words: its model variable. */
-  readonly model: VariableInternals | undefined;
   /** Keeps a small variable on one lane for its life. */
   readonly pin: number;
+  /** What new rows start with, unless a resize says something else. */
+  readonly initializer: Initializer;
+  /** What is resized with the variable, in the order in which it came. */
+  readonly followers: Set<RowFollower>;
+  /** The variable whose rows a slot follows, and whose memories and version words it shares. */
+  readonly model: { readonly name: string; readonly [variableInternals]: VariableInternals } | undefined;
   /** Averages that are brought up to date row by row: of this variable, or kept in it. At most one. */
   lazy?: LazyAverage | undefined;
+  /** Shows another number of rows: the one place where segments and shape of a variable, or of a slot, change. */
+  publish(rows: number, plan: StoragePlan): void;
 }

@@ -13,7 +13,9 @@ import {
 } from "@shardgrad/workers";
 import { WorkerLostError } from "../errors/index.js";
 import { runtimeInternals } from "../runtime/internals.js";
+import { follow, type PreparedRows, type RowFollower, type RowResize } from "./followers.js";
 import { variableInternals } from "./internals.js";
+import type { StorageSegment } from "./segments.js";
 import { roundTo } from "./values.js";
 import type { Variable } from "./variable.js";
 import { closeWrites, openWrites, writeNow } from "./writes.js";
@@ -35,6 +37,8 @@ interface LazySegment {
   readonly block: Block;
   readonly last: Block;
   readonly words: Uint32Array;
+  /** One element a row: views `last` as far as there are rows. */
+  readonly rows: Uint32Array;
 }
 
 /**
@@ -44,10 +48,12 @@ interface LazySegment {
  * Readers on other threads load the clock first. So whatever a new clock makes true is stored before it: the floor, an
  * overwrite, then their count, then the clock; all with sequentially consistent stores, by the calling thread only.
  */
-export class LazyAverage {
+export class LazyAverage implements RowFollower {
   readonly variable: Variable;
   readonly average: Variable;
-  readonly #segments: LazySegment[] = [];
+  readonly #memory: MemoryPool;
+  #segments: readonly LazySegment[] = [];
+  #freed = false;
   readonly #listLength: number;
   #clock: number;
   #floor: number;
@@ -64,34 +70,31 @@ export class LazyAverage {
     const rows = internals.rowSize === 0 ? 0 : variable.size / internals.rowSize;
     // Catching up on the table when the list is full costs its rows: a few of them for each overwrite.
     this.#listLength = overwrites ? Math.min(16_384, Math.max(64, Math.ceil(rows / 16))) : 0;
-    const averages = average[variableInternals].storage;
-    try {
-      internals.storage.segments.forEach(({ home, count }, i) => {
-        const { offset } = averages.segments[i]!.block;
-        this.#add(memory, home, internals.rowSize === 0 ? 0 : count / internals.rowSize, offset, momentum);
-      });
-    } catch (error) {
-      this.#free(memory);
-      throw error;
-    }
+    this.#memory = memory;
+    this.#segments = this.#make(internals.storage.segments);
+    this.#describe(this.#segments, momentum);
     internals.lazy = this;
     average[variableInternals].lazy = this;
-    this.#tellReaders((i) => this.offset(i));
-    averages.onFree(() => {
+    this.#tellReaders(this.#segments.length);
+    const unfollow = follow(variable, this);
+    average[variableInternals].storage.onFree(() => {
       internals.lazy = undefined;
-      this.#tellReaders(() => 0);
-      this.#free(memory);
+      unfollow();
+      this.#freed = true;
+      const freed = this.#segments;
+      this.#segments = [];
+      this.#tellReaders(freed.length);
+      this.#free(freed);
     });
   }
 
-  #tellReaders(block: (segment: number) => number): void {
+  /** Of the blocks of the first `count` segments, and of those that are no more. */
+  #tellReaders(count: number): void {
     const both = [this.variable, this.average];
     writeNow(both, () => {
       for (const array of both) {
         const { header } = array[variableInternals];
-        this.#segments.forEach((_, i) => {
-          header.setLazy(i, block(i));
-        });
+        for (let i = 0; i < count; i++) header.setLazy(i, this.#segments[i]?.block.offset ?? 0);
       }
     });
   }
@@ -146,10 +149,10 @@ export class LazyAverage {
   #restart(): void {
     this.#clock = 0;
     this.#floor = 0;
-    for (const { words, last } of this.#segments) {
+    for (const { words, rows } of this.#segments) {
       Atomics.store(words, lazyWords.clock, 0);
       Atomics.store(words, lazyWords.floor, 0);
-      new Uint32Array(words.buffer, last.offset, last.byteLength / 4).fill(0);
+      rows.fill(0);
     }
   }
 
@@ -163,34 +166,88 @@ export class LazyAverage {
     };
   }
 
-  #add(memory: MemoryPool, home: Home, rows: number, average: number, momentum: number): void {
+  /**
+   * New rows are up to date: their averages are copies. That is noted at the end, as a synchronous step may move the
+   * clock while they are being filled.
+   */
+  prepare({ plan: { kept, segments } }: RowResize): PreparedRows {
+    const made = this.#make(segments.slice(kept));
+    const discard = () => this.#free(made);
+    const commit = () => {
+      if (this.#freed) return discard();
+      const old = this.#segments;
+      const stay = old.slice(0, kept).map((segment, i) => this.#withRows(segment, segments[i]!));
+      for (const { words } of made) words.set(old[0]!.words);
+      this.#segments = [...stay, ...made];
+      // The average, an earlier follower, has its new segments by now.
+      this.#describe(this.#segments);
+      this.#segments.forEach(({ rows }, i) => {
+        rows.fill(this.#clock, i < kept ? Math.min(old[i]!.rows.length, rows.length) : 0);
+      });
+      this.#tellReaders(Math.max(old.length, this.#segments.length));
+      this.#free(old.slice(kept));
+    };
+    return { fills: [], commit, discard };
+  }
+
+  /** Zeroed blocks beside segments of the variable. @throws MemoryExhaustedError */
+  #make(segments: readonly StorageSegment[]): LazySegment[] {
+    const made: LazySegment[] = [];
+    try {
+      for (const segment of segments) made.push(this.#makeBeside(segment));
+    } catch (error) {
+      this.#free(made);
+      throw error;
+    }
+    return made;
+  }
+
+  #makeBeside(segment: StorageSegment): LazySegment {
+    const { home, count, room } = segment;
+    const memory = this.#memory;
     const block = memory.allocateAt(home, LAZY_BLOCK_BYTES + 4 * this.#listLength);
     let last: Block;
     try {
-      last = memory.allocateAt(home, 4 * rows);
+      last = memory.allocateAt(home, 4 * this.#rowsOf(room.capacity), 4 * this.#rowsOf(count));
     } catch (error) {
       memory.releaseAt(home, block);
       throw error;
     }
-    const buffer = memory.bufferOf(home.arena);
-    const words = new Uint32Array(buffer, block.offset, block.byteLength / 4);
-    const numbers = new Float64Array(buffer, block.offset, LAZY_BLOCK_BYTES / 8);
-    words[lazyWords.clock] = this.#clock;
-    words[lazyWords.floor] = this.#floor;
-    words[lazyWords.average] = average;
-    words[lazyWords.last] = last.offset;
-    words[lazyWords.list] = block.offset + LAZY_BLOCK_BYTES;
-    const rounded = roundTo(this.variable.dtype, momentum);
-    numbers[lazyNumbers.momentum] = rounded;
-    numbers[lazyNumbers.complement] = roundTo(this.variable.dtype, 1 - momentum);
-    numbers.set(powerTable(rounded), lazyNumbers.powers);
-    this.#segments.push({ home, block, last, words });
+    const words = new Uint32Array(memory.bufferOf(home.arena), block.offset, block.byteLength / 4);
+    return this.#withRows({ home, block, last, words }, segment);
   }
 
-  #free(memory: MemoryPool): void {
-    for (const { home, block, last } of this.#segments.splice(0)) {
-      memory.releaseAt(home, block);
-      memory.releaseAt(home, last);
+  #withRows(lazy: Omit<LazySegment, "rows">, { count }: StorageSegment): LazySegment {
+    return { ...lazy, rows: new Uint32Array(lazy.words.buffer, lazy.last.offset, this.#rowsOf(count)) };
+  }
+
+  #rowsOf(elements: number): number {
+    const { rowSize } = this.variable[variableInternals];
+    return rowSize === 0 ? 0 : elements / rowSize;
+  }
+
+  /** Writes where everything lies, and at first what else a block says. */
+  #describe(segments: readonly LazySegment[], momentum?: number): void {
+    const averages = this.average[variableInternals].storage.segments;
+    segments.forEach(({ block, last, words }, i) => {
+      words[lazyWords.average] = averages[i]!.block.offset;
+      words[lazyWords.last] = last.offset;
+      words[lazyWords.list] = block.offset + LAZY_BLOCK_BYTES;
+      if (momentum === undefined) return;
+      words[lazyWords.clock] = this.#clock;
+      words[lazyWords.floor] = this.#floor;
+      const numbers = new Float64Array(words.buffer, block.offset, LAZY_BLOCK_BYTES / 8);
+      const rounded = roundTo(this.variable.dtype, momentum);
+      numbers[lazyNumbers.momentum] = rounded;
+      numbers[lazyNumbers.complement] = roundTo(this.variable.dtype, 1 - momentum);
+      numbers.set(powerTable(rounded), lazyNumbers.powers);
+    });
+  }
+
+  #free(segments: readonly LazySegment[]): void {
+    for (const { home, block, last } of segments) {
+      this.#memory.releaseAt(home, block);
+      this.#memory.releaseAt(home, last);
     }
   }
 }

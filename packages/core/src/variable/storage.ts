@@ -1,88 +1,67 @@
+import type { DType, MemoryPool } from "@shardgrad/workers";
+import type { StoragePlan } from "./resize-plan.js";
 import {
-  type Block,
-  type DType,
-  dtypeInfo,
-  type Home,
-  type MemoryPool,
-  NORM_BLOCK,
-  type TypedArray,
-  versionMask,
-  viewOf,
-} from "@shardgrad/workers";
+  cutsOf,
+  freeSegments,
+  makeSegments,
+  type Placement,
+  placed,
+  type StorageSegment,
+} from "./segments.js";
 
-/** A contiguous part of an array that lies in one memory. */
-export interface StorageSegment {
-  /** First element of the segment. */
-  readonly start: number;
-  readonly count: number;
-  readonly home: Home;
-  readonly block: Block;
-  readonly view: TypedArray;
-  readonly versions: RowVersions;
-}
+export type { RowVersions, StorageSegment } from "./segments.js";
 
-/** The version words of a segment's row blocks; slots share those of their model variable. */
-export interface RowVersions {
-  readonly block: Block;
-  /** Number of words less one. */
-  readonly mask: number;
-  /** Arrays that share the words; they are freed with the last. */
-  users: number;
-}
+/** A segment is given room up to the next possible cut where that is at most this share of it. */
+const CHEAP = 1 / 16;
 
-/** The shared memory of one variable: one segment, or several when it is larger than a memory takes. */
+/** The shared memory of one variable: one segment, or several when it is larger than a memory takes or has grown. */
 export class Storage {
-  readonly segments: readonly StorageSegment[];
-  readonly #memory: MemoryPool;
+  readonly memory: MemoryPool;
+  readonly dtype: DType;
+  #segments: readonly StorageSegment[];
   /** Steps that use the memory now. */
   #users = 0;
   #releaseWanted = false;
   #freed = false;
   readonly #whenFreed: (() => void)[] = [];
 
-  private constructor(memory: MemoryPool, segments: readonly StorageSegment[]) {
-    this.#memory = memory;
-    this.segments = segments;
+  private constructor(memory: MemoryPool, dtype: DType, placements: Iterable<Placement>) {
+    this.memory = memory;
+    this.dtype = dtype;
+    this.#segments = makeSegments(memory, dtype, placements, true);
   }
 
-  /** Zeroed storage; split between rows where it must be split. */
-  static create(memory: MemoryPool, dtype: DType, size: number, rowSize: number): Storage {
-    const { bytes } = dtypeInfo[dtype];
-    const most = Math.floor(memory.segmentBytes / bytes);
-    // A row too long for one memory is split inside; such a variable takes dense gradients only.
-    const unit = splitUnit(rowSize, most);
-    const step = Math.floor(most / unit) * unit;
-    const rowBytes = rowSize * bytes;
-    return Storage.#build(memory, dtype, (add) => {
-      for (let start = 0; start === 0 || start < size; start += step) {
-        const count = Math.min(step, size - start);
-        const mask = versionMask(rowSize === 0 ? 0 : Math.ceil(count / rowSize), rowBytes);
-        add(memory.reserve(count * bytes), start, count, mask);
-      }
-    });
+  /** All but the last are full. */
+  get segments(): readonly StorageSegment[] {
+    return this.#segments;
+  }
+
+  /**
+   * Zeroed storage; split between rows where it must be split.
+   * @param reserve - elements that the last segment has room for, as far as a memory takes them
+   */
+  static create(memory: MemoryPool, dtype: DType, size: number, rowSize: number, reserve = 0): Storage {
+    return new Storage(memory, dtype, freshPlacements(memory, dtype, size, rowSize, reserve));
   }
 
   /** Zeroed storage of the same size in the same memories, so that kernels reach both. */
-  static beside(memory: MemoryPool, other: Storage, dtype: DType): Storage {
-    return Storage.#build(memory, dtype, (add) => {
-      for (const { home, start, count, versions } of other.segments) add(home, start, count, versions);
-    });
+  static beside(other: Storage, dtype: DType): Storage {
+    return new Storage(
+      other.memory,
+      dtype,
+      other.segments.map(({ home, start, count, room: { capacity }, versions }) => ({
+        ...{ home, start, count, capacity, versions },
+      })),
+    );
   }
 
-  /** The same with one element for each row of the other, whose segments must be whole rows. */
-  static besideRows(
-    memory: MemoryPool,
-    other: Storage,
-    dtype: DType,
-    rows: number,
-    rowSize: number,
-  ): Storage {
-    return Storage.#build(memory, dtype, (add) => {
-      for (const { home, start, count, versions } of other.segments) {
-        if (rowSize === 0) add(home, 0, rows, versions);
-        else add(home, start / rowSize, count / rowSize, versions);
-      }
-    });
+  /** The same with one element for each row of the other, whose segments must be whole rows of some elements. */
+  static besideRows(other: Storage, dtype: DType, rowSize: number): Storage {
+    return new Storage(
+      other.memory,
+      dtype,
+      other.segments.map((segment) => rowPlacement(segment, rowSize)),
+    );
   }
 
   /** Whether no row is cut between two segments. */
@@ -90,31 +69,16 @@ export class Storage {
     return rowSize === 0 || this.segments.every(({ start }) => start % rowSize === 0);
   }
 
-  static #build(
-    memory: MemoryPool,
-    dtype: DType,
-    fill: (add: (home: Home, start: number, count: number, versions: RowVersions | number) => void) => void,
-  ): Storage {
-    const segments: StorageSegment[] = [];
-    try {
-      fill((home, start, count, sharedOrMask) => {
-        const versions =
-          typeof sharedOrMask === "number" ? newVersions(memory, home, sharedOrMask) : sharedOrMask;
-        versions.users++;
-        try {
-          const block = memory.allocateAt(home, count * dtypeInfo[dtype].bytes);
-          const view = viewOf(dtype, memory.bufferOf(home.arena), block.offset, count);
-          segments.push({ start, count, home, block, view, versions });
-        } catch (error) {
-          letGoOf(memory, home, versions);
-          throw error;
-        }
-      });
-    } catch (error) {
-      for (const segment of segments) freeSegment(memory, segment);
-      throw error;
-    }
-    return new Storage(memory, segments);
+  /** Whether a step or a resize uses the memory now. */
+  get inUse(): boolean {
+    return this.#users > 0;
+  }
+
+  /** Takes the segments of a plan, and gives back those that it drops. */
+  publish({ kept, segments }: StoragePlan): void {
+    const dropped = this.#segments.slice(kept);
+    this.#segments = segments;
+    freeSegments(this.memory, dropped);
   }
 
   /** Memory is not given back while a step uses it. */
@@ -142,34 +106,34 @@ export class Storage {
     if (this.#freed) return;
     this.#freed = true;
     for (const callback of this.#whenFreed) callback();
-    for (const segment of this.segments) freeSegment(this.#memory, segment);
+    freeSegments(this.memory, this.#segments);
   }
 }
 
-function newVersions(memory: MemoryPool, home: Home, mask: number): RowVersions {
-  return { block: memory.allocateAt(home, 4 * (mask + 1)), mask, users: 0 };
+/** Where the elements go that belong to the rows of another storage's segment, one for each. */
+export function rowPlacement(
+  { home, start, count, room, versions }: StorageSegment,
+  rowSize: number,
+): Placement {
+  const capacity = room.capacity / rowSize;
+  return { home, start: start / rowSize, count: count / rowSize, capacity, versions };
 }
 
-function freeSegment(memory: MemoryPool, { home, block, versions }: StorageSegment): void {
-  memory.releaseAt(home, block);
-  letGoOf(memory, home, versions);
-}
-
-function letGoOf(memory: MemoryPool, home: Home, versions: RowVersions): void {
-  versions.users--;
-  if (versions.users === 0) memory.releaseAt(home, versions.block);
-}
-
-/**
- * Elements between possible cuts: whole rows, and whole blocks of the sum of squares where both fit, so that
- * the cut does not show in the bits of a norm.
- */
-function splitUnit(rowSize: number, most: number): number {
-  const row = rowSize <= most ? Math.max(rowSize, 1) : 1;
-  const both = row * (NORM_BLOCK / greatestCommonDivisor(row, NORM_BLOCK));
-  return both <= most ? both : row;
-}
-
-function greatestCommonDivisor(a: number, b: number): number {
-  return b === 0 ? a : greatestCommonDivisor(b, a % b);
+function* freshPlacements(
+  memory: MemoryPool,
+  dtype: DType,
+  size: number,
+  rowSize: number,
+  reserve: number,
+): Generator<Placement> {
+  const { unit, most } = cutsOf(memory, dtype, rowSize);
+  for (let start = 0; start === 0 || start < size; start += most) {
+    const count = Math.min(most, size - start);
+    const rounded = Math.ceil(count / unit) * unit;
+    const capacity = Math.max(
+      rounded - count <= count * CHEAP ? rounded : count,
+      Math.min(most, reserve - start),
+    );
+    yield placed(memory, dtype, rowSize, { start, count, capacity });
+  }
 }

@@ -11,6 +11,7 @@ import { runtimeInternals } from "../runtime/internals.js";
 import { Runtime } from "../runtime/runtime.js";
 import { AttachedVariable, type AttachOptions } from "./attached.js";
 import { describe } from "./describe.js";
+import { follow, SlotRows, storageBeside } from "./followers.js";
 import { checkGather, gatherInQueue, type Readable, readAll } from "./gather.js";
 import { makeHandle, readableOf, type VariableHandle } from "./handle.js";
 import { VariableHeader } from "./header.js";
@@ -25,23 +26,23 @@ import {
 } from "./initializers.js";
 import { type VariableInternals, variableInternals } from "./internals.js";
 import { catchUpAsync, catchUpSync } from "./lazy-average.js";
+import {
+  besideOf,
+  besideOptions,
+  checkNames,
+  checkReserve,
+  isInitializer,
+  laterOf,
+  type VariableOptions,
+} from "./options.js";
 import { disposedError } from "./read-guard.js";
+import { type ResizeOptions, resizeAtOnce, resizeInTurn } from "./resize.js";
+import type { StoragePlan } from "./resize-plan.js";
 import { Storage } from "./storage.js";
 import { type NestedArray, rowSizeOf, sizeOf } from "./values.js";
 import { writeNow } from "./writes.js";
 
-export interface VariableOptions {
-  /** Default "Variable". Slots are named after it. */
-  readonly name?: string | undefined;
-  /** Needed with an initializer; otherwise the value's own shape, or any of the same size. */
-  readonly shape?: readonly number[] | undefined;
-  /** Default float32, or what a typed array holds. */
-  readonly dtype?: DType | undefined;
-  /** Where the memory comes from; default `Runtime.default()`. */
-  readonly runtime?: Runtime | undefined;
-  /** Default true. Optimizer slots are not trainable. */
-  readonly trainable?: boolean | undefined;
-}
+export type { VariableOptions } from "./options.js";
 
 /** A part of a variable that lies in one memory. */
 export interface VariableSegment {
@@ -51,7 +52,6 @@ export interface VariableSegment {
   readonly data: TypedArray;
 }
 
-const optionNames = new Set(["name", "shape", "dtype", "runtime", "trainable"]);
 let created = 0;
 
 /**
@@ -67,16 +67,16 @@ let created = 0;
  */
 export class Variable {
   readonly name: string;
-  readonly shape: readonly number[];
   readonly dtype: DType;
-  /** Number of elements. */
-  readonly size: number;
   readonly trainable: boolean;
+  #shape: readonly number[];
+  #size: number;
   readonly #storage: Storage;
   readonly #internals: VariableInternals;
   #disposed = false;
   #readable: Readable | undefined;
   #readableSegments: Storage["segments"] | undefined;
+  #unfollow: () => void = () => {};
 
   /**
    * @param initialValue - a number, nested arrays, a typed array of the dtype (Uint16Array: float16 bit
@@ -84,22 +84,13 @@ export class Variable {
    * @throws ShapeError, DtypeError, OptionError, ClosedRuntimeError, MemoryExhaustedError
    */
   constructor(initialValue: NestedArray | TypedArray | Initializer, options: VariableOptions = {}) {
-    for (const [name, value] of Object.entries(options)) {
-      if (!optionNames.has(name)) {
-        const message = `Unknown option \`${name}\` of Variable.`;
-        throw new OptionError({
-          argument: name,
-          received: value,
-          expected: [...optionNames].join(", "),
-          message,
-        });
-      }
-    }
+    checkNames(options);
     const { shape, dtype } = describe(initialValue, options);
+    const reserve = checkReserve(options.reserveRows, shape);
     this.name = options.name ?? "Variable";
-    this.shape = Object.freeze([...shape]);
+    this.#shape = Object.freeze([...shape]);
     this.dtype = dtype;
-    this.size = sizeOf(shape);
+    this.#size = sizeOf(shape);
     this.trainable = options.trainable ?? true;
     const fill = initialValues(initialValue, this.shape, dtype);
     const runtime = options.runtime ?? Runtime.default();
@@ -108,29 +99,26 @@ export class Variable {
       throw new OptionError({ argument: "runtime", received: runtime, expected: "a Runtime" });
     }
     if (runtime.closed) throw new ClosedRuntimeError();
-    const reference = besideOf(options);
+    const model = besideOf(options);
     const rowSize = rowSizeOf(shape);
     const later = laterOf(options);
     this.#storage =
-      reference === undefined
-        ? Storage.create(internals.memory, dtype, this.size, rowSize)
-        : storageBeside(reference, this.shape, this.size, dtype);
-    const model = reference?.[variableInternals];
+      model === undefined
+        ? Storage.create(internals.memory, dtype, this.size, rowSize, reserve * rowSize)
+        : storageBeside(model, this.shape, dtype);
+    const initializer = isInitializer(initialValue) ? initialValue : "zeros";
+    const publish = (rows: number, plan: StoragePlan) => this.#publish(rows, plan);
     const { segments } = this.#storage;
     const header =
       model === undefined
         ? VariableHeader.create(segments.length, ownerShift(rowSize * dtypeInfo[dtype].bytes), () =>
             internals.device.settle(),
           )
-        : VariableHeader.beside(model.header, segments.length);
+        : VariableHeader.beside(model[variableInternals].header, segments.length);
     header.publish(shape[0] ?? 1, rowSize, segments);
     this.#internals = {
-      storage: this.#storage,
-      runtime,
-      rowSize,
-      pin: created++,
-      header,
-      model,
+      ...{ storage: this.#storage, runtime, rowSize, pin: created++, initializer, model, publish, header },
+      followers: new Set(),
       lazy: undefined,
     };
     try {
@@ -142,6 +130,17 @@ export class Variable {
       this.#storage.release();
       throw error;
     }
+    if (model !== undefined) this.#unfollow = follow(model, new SlotRows(this, initializer));
+  }
+
+  /** Lengths of the dimensions. `resizeRows` changes the first. */
+  get shape(): readonly number[] {
+    return this.#shape;
+  }
+
+  /** Number of elements. */
+  get size(): number {
+    return this.#size;
   }
 
   /** @internal */
@@ -191,7 +190,7 @@ export class Variable {
     const { segments } = this.#storage;
     if (segments.length > 1) {
       throw new SplitVariableError(
-        `${this.name} is larger than one memory and lies in ${segments.length} segments: use \`segments\`.`,
+        `${this.name} lies in ${segments.length} segments, as it is larger than one memory or has grown: use \`segments\`.`,
       );
     }
     return segments[0]!.view;
@@ -327,16 +326,67 @@ export class Variable {
     return new AttachedVariable(handle, options);
   }
 
+  /**
+   * Changes the number of rows, behind the steps that were called before and before those that are called later.
+   * Accumulators, averages and slots made with `addVariableFromReference` follow. Rows never move: views taken before
+   * stay views of the same rows. Growth uses room that was reserved, else adds segments, each with room for half as
+   * many rows again; `data` throws once there are several. Shrinking drops the last rows; a view of them must not be
+   * used any more. Rows that come again later are new ones.
+   *
+   * @param rows - the new number of rows, 0 or more
+   * @param options.initializer - what new rows start with: "zeros", "ones" or a function that gets their shape.
+   *   Default: the variable's own initializer if it was made from one (random numbers go on where they had ended),
+   *   otherwise zeros. Accumulators start with the optimizer's initial value, averages with the new rows, other slots
+   *   with their own initializer, or zeros where they were made from values
+   * @throws (rejects) ArgumentError for a bad number or a slot, ShapeError for a scalar, OptionError,
+   *   DisposedVariableError, MemoryExhaustedError, ClosedRuntimeError, QueueFullError: nothing has changed
+   * @example
+   * import { Adagrad, Variable } from "@shardgrad/core";
+   * const table = Variable.uniform([1000, 16], { min: -0.1, max: 0.1, seed: 1, reserveRows: 5000 });
+   * const optimizer = new Adagrad();
+   * await optimizer.applyGradients([[{ indices: [999], values: [Array(16).fill(1)] }, table]]);
+   * await table.resizeRows(1500); // in place, as room was reserved
+   * await optimizer.applyGradients([[{ indices: [1499], values: [Array(16).fill(1)] }, table]]);
+   * console.log(table.shape, optimizer.accumulators[0].shape, table.data.length); // [ 1500, 16 ] [ 1500, 16 ] 24000
+   */
+  resizeRows(rows: number, options: ResizeOptions = {}): Promise<void> {
+    return resizeInTurn(this, rows, options);
+  }
+
+  /**
+   * `resizeRows` at once, on the calling thread.
+   * @throws as resizeRows, and StateError while steps of the runtime wait or run
+   * @example
+   * import { Variable } from "@shardgrad/core";
+   * const table = Variable.ones([2, 3]);
+   * table.resizeRowsSync(3, { initializer: "zeros" });
+   * console.log(table.toArray()); // [ [ 1, 1, 1 ], [ 1, 1, 1 ], [ 0, 0, 0 ] ]
+   */
+  resizeRowsSync(rows: number, options: ResizeOptions = {}): void {
+    resizeAtOnce(this, rows, options);
+  }
+
   /** Gives the memory back, at the end of the step that uses it if there is one. Again: nothing. */
   dispose(): void {
     if (this.#disposed) return;
     this.#disposed = true;
+    this.#unfollow();
     this.#internals.header.dispose();
     this.#storage.release();
   }
 
   [Symbol.dispose](): void {
     this.dispose();
+  }
+
+  #publish(rows: number, plan: StoragePlan): void {
+    const { header, rowSize } = this.#internals;
+    writeNow([this], () => {
+      header.publish(rows, rowSize, plan.segments);
+      this.#storage.publish(plan);
+    });
+    this.#shape = Object.freeze([rows, ...this.#shape.slice(1)]);
+    this.#size = sizeOf(this.#shape);
   }
 
   /** Averages that rows have missed were of their present values. */
@@ -364,10 +414,6 @@ export class Variable {
   }
 }
 
-/** Options of slots that share the memories of a model variable; not part of the public options. */
-const beside: unique symbol = Symbol("beside");
-const fillLater: unique symbol = Symbol("fillLater");
-
 /**
  * A variable whose elements lie in the same memories as those of a reference: of the same shape, or with one element
  * for each of its rows.
@@ -381,24 +427,6 @@ export function variableBeside(
 ): Variable {
   return new Variable(initialValue, {
     ...options,
-    [beside]: reference,
-    [fillLater]: later,
+    ...besideOptions(reference, later),
   } as VariableOptions);
-}
-
-function storageBeside(reference: Variable, shape: readonly number[], size: number, dtype: DType): Storage {
-  const { storage, rowSize, runtime } = reference[variableInternals];
-  const { memory } = runtime[runtimeInternals];
-  const same = shape.length === reference.shape.length;
-  return same
-    ? Storage.beside(memory, storage, dtype)
-    : Storage.besideRows(memory, storage, dtype, size, rowSize);
-}
-
-function laterOf(options: VariableOptions): PendingFill[] | undefined {
-  return (options as { [fillLater]?: PendingFill[] })[fillLater];
-}
-
-function besideOf(options: VariableOptions): Variable | undefined {
-  return (options as { [beside]?: Variable })[beside];
 }

@@ -73,8 +73,8 @@ export class MemoryPool {
     return { arena, reserved, users: 0, gradientLent: false };
   }
 
-  /** A block beside the variable that lives at `home`. */
-  allocateAt(home: Home, bytes: number, zero = true): Block {
+  /** A block beside the variable that lives at `home`. @param zero - as of {@link Arena.allocate} */
+  allocateAt(home: Home, bytes: number, zero: boolean | number = true): Block {
     const block = home.arena.allocate(bytes, zero);
     if (block === undefined) {
       if (home.users === 0) home.arena.reserved -= home.reserved;
@@ -113,10 +113,20 @@ export class MemoryPool {
   }
 
   #addArena(): Arena {
-    const arena = new Arena(this.arenas.length, this.#maxBytes);
+    const arena = newArena(this.arenas.length, this.#maxBytes);
     this.arenas.push(arena);
     this.#onArena(arena);
     return arena;
+  }
+}
+
+/** @throws MemoryExhaustedError when the process has no address space left for it */
+function newArena(id: number, maxBytes: number): Arena {
+  try {
+    return new Arena(id, maxBytes);
+  } catch (error) {
+    if (error instanceof RangeError) throw new MemoryExhaustedError(maxBytes);
+    throw error;
   }
 }
 
