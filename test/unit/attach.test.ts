@@ -129,7 +129,6 @@ describe("in the same thread", () => {
       shape: [2, 2],
       dtype: "float32",
       size: 4,
-      rows: 2,
       disposed: false,
     });
     const out = new Float32Array(2);
@@ -211,6 +210,30 @@ describe("bad input", () => {
 });
 
 describe("a variable that changes its rows", () => {
+  test("`resizeRows`, with room and without, and a slot", async () => {
+    const weights = Variable.ones([10, 4], { runtime, reserveRows: 20 });
+    const optimizer = new Adagrad({ initialAccumulatorValue: 2, runtime });
+    const step = () => optimizer.applyGradients([[{ indices: [], values: new Float32Array(0) }, weights]]);
+    await step();
+    const [own, slot] = [attached(weights), attached(optimizer.accumulators[0]!)];
+    await weights.resizeRows(20);
+    expect([own.shape, own.size]).toEqual([[20, 4], 80]);
+    expect([...own.gather([19])]).toEqual([1, 1, 1, 1]);
+    expect([...slot.gather([19])]).toEqual([2, 2, 2, 2]);
+    await weights.resizeRows(5000);
+    expect([...own.gather([19])]).toEqual([1, 1, 1, 1]);
+    expect(() => own.gather([4999])).toThrow(StateError);
+    expect([...attached(weights).gather([4999])]).toEqual([1, 1, 1, 1]);
+    expect([...weights.gather([4999, 0])]).toEqual([1, 1, 1, 1, 1, 1, 1, 1]);
+    expect([...optimizer.accumulators[0]!.gather([4999])]).toEqual([2, 2, 2, 2]);
+    weights.resizeRowsSync(3);
+    expect(() => own.gather([3])).toThrow(IndexError);
+    expect(() => slot.gather([3])).toThrow(IndexError);
+    expect([...own.gather([2])]).toEqual([1, 1, 1, 1]);
+    expect((weights.toArray() as unknown[]).length).toBe(3);
+    expect((own.toArray() as unknown[]).length).toBe(3);
+  });
+
   function grown() {
     const weights = Variable.ones([10, 4], { runtime });
     const { header, storage } = weights[variableInternals as never] as Variable[typeof variableInternals];
@@ -221,7 +244,7 @@ describe("a variable that changes its rows", () => {
     const { own, header, segment } = grown();
     expect(() => own.gather([11])).toThrow(IndexError);
     header.publish(12, 4, [{ ...segment, count: 48 }]);
-    expect(own.rows).toBe(12);
+    expect(own.shape).toEqual([12, 4]);
     expect(own.gather([11]).length).toBe(4);
     expect(own.gather([9, 11]).subarray(0, 4)).toEqual(Float32Array.of(1, 1, 1, 1));
   });
