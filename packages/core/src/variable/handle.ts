@@ -4,7 +4,7 @@ import { runtimeInternals } from "../runtime/internals.js";
 import { packageVersion } from "../version.js";
 import type { Readable } from "./gather.js";
 import { type HeaderBuffers, placeOf } from "./header.js";
-import { type VariableInternals, variableInternals } from "./internals.js";
+import type { VariableInternals } from "./internals.js";
 import type { RowLayout, RowSegment } from "./row-layout.js";
 import { readerOf } from "./row-reader.js";
 
@@ -33,7 +33,6 @@ interface Described {
 /** Where a variable lies now. */
 export function layoutOf({ name, dtype }: Described, internals: VariableInternals): RowLayout {
   const { storage, model, header, rowSize } = internals;
-  const modelSegments = model?.[variableInternals].storage.segments;
   const segments = storage.segments.map((segment, i): RowSegment => {
     const { home, start, count, block, versions } = segment;
     return {
@@ -41,7 +40,7 @@ export function layoutOf({ name, dtype }: Described, internals: VariableInternal
       start,
       count,
       offset: block.offset,
-      modelOffset: (modelSegments?.[i] ?? segment).block.offset,
+      modelOffset: (model?.storage.segments[i] ?? segment).block.offset,
       versions: versions.block.offset,
       mask: versions.mask,
       place: placeOf(segment),

@@ -11,19 +11,20 @@ export const variableInternals: unique symbol = Symbol.for("shardgrad.variable")
 
 /** What optimizers use of a variable. */
 export interface VariableInternals {
+  readonly name: string;
   readonly storage: Storage;
   readonly runtime: Runtime;
   readonly rowSize: number;
   /** What readers on other threads look at. */
   readonly header: VariableHeader;
+  /** Of a slot that lies beside a model variable, shares its version words and follows its rows: that variable. */
+  readonly model: VariableInternals | undefined;
   /** Keeps a small variable on one lane for its life. */
   readonly pin: number;
   /** What new rows start with, unless a resize says something else. */
   readonly initializer: Initializer;
   /** What is resized with the variable, in the order in which it came. */
   readonly followers: Set<RowFollower>;
-  /** The variable whose rows a slot follows, and whose memories and version words it shares. */
-  readonly model: { readonly name: string; readonly [variableInternals]: VariableInternals } | undefined;
   /** Averages that are brought up to date row by row: of this variable, or kept in it. At most one. */
   lazy?: LazyAverage | undefined;
   /** Shows another number of rows: the one place where segments and shape of a variable, or of a slot, change. */

@@ -75,22 +75,23 @@ export class LazyAverage implements RowFollower {
     this.#describe(this.#segments, momentum);
     internals.lazy = this;
     average[variableInternals].lazy = this;
-    this.#tellReaders(this.#segments.length);
+    this.#tellReaders();
     const unfollow = follow(variable, this);
     average[variableInternals].storage.onFree(() => {
       internals.lazy = undefined;
       unfollow();
       this.#freed = true;
-      const freed = this.#segments;
+      const segments = this.#segments;
       this.#segments = [];
-      this.#tellReaders(freed.length);
-      this.#free(freed);
+      this.#tellReaders(segments.length);
+      this.#free(segments);
     });
   }
 
-  /** Of the blocks of the first `count` segments, and of those that are no more. */
-  #tellReaders(count: number): void {
+  /** @param before - segments that there were before */
+  #tellReaders(before = 0): void {
     const both = [this.variable, this.average];
+    const count = Math.max(before, this.#segments.length);
     writeNow(both, () => {
       for (const array of both) {
         const { header } = array[variableInternals];
@@ -184,7 +185,7 @@ export class LazyAverage implements RowFollower {
       this.#segments.forEach(({ rows }, i) => {
         rows.fill(this.#clock, i < kept ? Math.min(old[i]!.rows.length, rows.length) : 0);
       });
-      this.#tellReaders(Math.max(old.length, this.#segments.length));
+      this.#tellReaders(old.length);
       this.#free(old.slice(kept));
     };
     return { fills: [], commit, discard };

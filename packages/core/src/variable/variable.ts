@@ -74,9 +74,9 @@ export class Variable {
   readonly #storage: Storage;
   readonly #internals: VariableInternals;
   #disposed = false;
+  #unfollow: () => void = () => {};
   #readable: Readable | undefined;
   #readableSegments: Storage["segments"] | undefined;
-  #unfollow: () => void = () => {};
 
   /**
    * @param initialValue - a number, nested arrays, a typed array of the dtype (Uint16Array: float16 bit
@@ -106,8 +106,6 @@ export class Variable {
       model === undefined
         ? Storage.create(internals.memory, dtype, this.size, rowSize, reserve * rowSize)
         : storageBeside(model, this.shape, dtype);
-    const initializer = isInitializer(initialValue) ? initialValue : "zeros";
-    const publish = (rows: number, plan: StoragePlan) => this.#publish(rows, plan);
     const { segments } = this.#storage;
     const header =
       model === undefined
@@ -116,8 +114,11 @@ export class Variable {
           )
         : VariableHeader.beside(model[variableInternals].header, segments.length);
     header.publish(shape[0] ?? 1, rowSize, segments);
+    const initializer = isInitializer(initialValue) ? initialValue : "zeros";
+    const publish = (rows: number, plan: StoragePlan) => this.#publish(rows, plan);
     this.#internals = {
-      ...{ storage: this.#storage, runtime, rowSize, pin: created++, initializer, model, publish, header },
+      ...{ name: this.name, storage: this.#storage, runtime, rowSize, pin: created++, header, initializer },
+      ...{ model: model?.[variableInternals], publish },
       followers: new Set(),
       lazy: undefined,
     };
@@ -381,6 +382,7 @@ export class Variable {
 
   #publish(rows: number, plan: StoragePlan): void {
     const { header, rowSize } = this.#internals;
+    // Readers must know of rows that go before their memory is given back.
     writeNow([this], () => {
       header.publish(rows, rowSize, plan.segments);
       this.#storage.publish(plan);
