@@ -46,7 +46,7 @@ export class AttachedVariable {
     checkHandle(handle);
     this.writable = checkAttachOptions(options);
     const { name, shape, dtype, layout } = handle;
-    const header = new SharedHeader(handle.header, handle.guard, handle.isSlot);
+    const header = new SharedHeader(handle.header, handle.guard, handle.isSlot, handle.tables);
     if (!header.alive) throw disposedError(name);
     this.name = name;
     this.shape = Object.freeze([...shape]);
@@ -89,7 +89,10 @@ export class AttachedVariable {
     return gather.out as Out;
   }
 
-  /** The values as numbers, nested by `shape`; each row is consistent. @throws DisposedVariableError, StateError */
+  /**
+   * The values as numbers, nested by `shape`; each row is consistent.
+   * @throws DisposedVariableError, StateError; IndexError when the variable has lost rows since the handle was made
+   */
   toArray(): NestedArray {
     if (this.disposed) throw disposedError(this.name);
     return readAll(this.#readable);

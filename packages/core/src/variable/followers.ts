@@ -61,6 +61,12 @@ export class SlotRows implements RowFollower {
         ? undefined
         : newValues(this.#initializer, [added, ...slot.shape.slice(1)], slot.dtype);
     const plan = slotPlan(internals, slot.shape.length, resize);
+    try {
+      internals.header.makeRoom(plan.segments.length);
+    } catch (error) {
+      discard(storage.memory, plan);
+      throw error;
+    }
     const rows = newElements(storage, plan);
     // Its room must stay its own while it is being filled, even if the slot is disposed of.
     storage.hold();

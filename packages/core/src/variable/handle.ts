@@ -3,10 +3,10 @@ import { ArgumentError } from "../errors/index.js";
 import { runtimeInternals } from "../runtime/internals.js";
 import { packageVersion } from "../version.js";
 import type { Readable } from "./gather.js";
-import { placeOf } from "./header.js";
 import type { VariableInternals } from "./internals.js";
 import type { RowLayout, RowSegment } from "./row-layout.js";
 import { readerOf } from "./row-reader.js";
+import { placeOf } from "./segment-tables.js";
 
 /**
  * What another thread needs to read a variable: a plain object for `postMessage` or `workerData`. What it holds beside
@@ -23,6 +23,8 @@ export interface VariableHandle {
   /** @internal */
   readonly header: SharedArrayBuffer;
   /** @internal */
+  readonly tables: readonly SharedArrayBuffer[];
+  /** @internal */
   readonly guard: SharedArrayBuffer;
   /** @internal */
   readonly isSlot: boolean;
@@ -38,11 +40,12 @@ interface Described {
 export function layoutOf({ name, dtype }: Described, internals: VariableInternals): RowLayout {
   const { storage, model, header, rowSize } = internals;
   const segments = storage.segments.map((segment, i): RowSegment => {
-    const { home, start, count, block, versions } = segment;
+    const { home, start, count, room, block, versions } = segment;
     return {
       memory: home.arena.memory,
       start,
       count,
+      capacity: room.capacity,
       offset: block.offset,
       modelOffset: (model?.storage.segments[i] ?? segment).block.offset,
       versions: versions.block.offset,
@@ -79,6 +82,7 @@ export function makeHandle(variable: Described, internals: VariableInternals): V
     dtype: variable.dtype,
     layout: layoutOf(variable, internals),
     header: header.buffer,
+    tables: header.furtherTables,
     guard: header.guard.buffer as SharedArrayBuffer,
     isSlot: header.isSlot,
   };

@@ -1,4 +1,5 @@
 import { threadId } from "node:worker_threads";
+import { placeOf, type SegmentPlace, SegmentTables, TABLE_BYTES } from "./segment-tables.js";
 import type { StorageSegment } from "./storage.js";
 
 /**
@@ -11,7 +12,7 @@ import type { StorageSegment } from "./storage.js";
  *   by dense steps, overwrites of whole tables, `assign`, JavaScript updates. It is larger afterwards. SLOTS is the same
  *   for all slots beside the variable. The words of row blocks (versions.ts of the kernels) do the rest.
  * - ALIVE becomes 0 before the memory can be used for anything else.
- * - A segment's memory never moves. PLACE tells a segment from a later one of the same number.
+ * - A segment's memory never moves. EPOCH changes after everything else that `publish` says.
  *
  * Order: a writer makes the word odd, then loads it, which no later store passes; it makes the word even by an atomic
  * addition, which no earlier store passes. The lanes' stores lie between the two, as ringing them and hearing that
@@ -26,17 +27,9 @@ const OWNER = 5;
 const IDENTITY = 6;
 /** Segments with a lazy block. */
 const LAZIES = 8;
+/** Changes with rows and segments. */
+const EPOCH = 9;
 const FIRST_SEGMENT = 16;
-
-/** Words of one segment. */
-const STRIDE = 8;
-const SEGMENT_ROWS = 0;
-/** Memory, offset of the elements and of the version words: where the segment lies. */
-const PLACE = 1;
-const LAZY = 4;
-
-/** Segments that a variable can gain by growing, beyond doubling their number. */
-const SPARE_SEGMENTS = 32;
 
 /** Whether values are written by a device, by JavaScript within one call, or by JavaScript with pauses. */
 export type WriteKind = "device" | "script" | "paused";
@@ -47,9 +40,17 @@ export class SharedHeader {
   /** The header of the model variable, whose words guard the slots beside it too. */
   readonly guard: Int32Array;
   readonly isSlot: boolean;
+  protected readonly tables: SegmentTables;
 
-  constructor(buffer: SharedArrayBuffer, guard: SharedArrayBuffer, isSlot: boolean) {
+  /** @param tables - further ones, see {@link SegmentTables} */
+  constructor(
+    buffer: SharedArrayBuffer,
+    guard: SharedArrayBuffer,
+    isSlot: boolean,
+    tables: readonly SharedArrayBuffer[] = [],
+  ) {
     this.#words = new Int32Array(buffer);
+    this.tables = new SegmentTables(buffer, 4 * FIRST_SEGMENT, tables);
     this.guard = isSlot ? new Int32Array(guard) : this.#words;
     this.isSlot = isSlot;
   }
@@ -77,18 +78,19 @@ export class SharedHeader {
     return Atomics.load(this.#words, ROWS) >>> 0;
   }
 
-  get segmentCount(): number {
-    return Atomics.load(this.#words, SEGMENTS);
+  /** Another number after each change of rows and segments. */
+  get epoch(): number {
+    return Atomics.load(this.#words, EPOCH);
   }
 
-  /** Rows of a segment now, if it still lies at that place; 0 otherwise. */
+  /** Whether the variable still has that segment. */
+  has(segment: number, place: SegmentPlace): boolean {
+    return segment < Atomics.load(this.#words, SEGMENTS) && this.tables.isAt(segment, place);
+  }
+
+  /** Rows of a segment now; 0 when the variable does not have it any more. */
   rowsOf(segment: number, place: SegmentPlace): number {
-    if (segment >= this.segmentCount) return 0;
-    const at = FIRST_SEGMENT + STRIDE * segment;
-    for (let i = 0; i < place.length; i++) {
-      if (Atomics.load(this.#words, at + PLACE + i) !== place[i]) return 0;
-    }
-    return Atomics.load(this.#words, at + SEGMENT_ROWS) >>> 0;
+    return this.has(segment, place) ? this.tables.rows(segment) : 0;
   }
 
   /** Whether some segment has a lazy block. */
@@ -98,7 +100,7 @@ export class SharedHeader {
 
   /** Byte offset of a segment's lazy block; 0 where its averages are kept at every step. */
   lazyOf(segment: number): number {
-    return Atomics.load(this.#words, FIRST_SEGMENT + STRIDE * segment + LAZY) >>> 0;
+    return this.tables.lazy(segment);
   }
 
   /** The owner's header, where this thread is the owner and handed the variable out. */
@@ -106,13 +108,6 @@ export class SharedHeader {
     if (Atomics.load(this.#words, OWNER) !== threadId) return undefined;
     return owners.get(identityOf(this.#words))?.deref();
   }
-}
-
-export type SegmentPlace = readonly [memory: number, offset: number, versions: number];
-
-/** Units that fit into an Int32: blocks lie at multiples of 64 bytes. */
-export function placeOf({ home, block, versions }: StorageSegment): SegmentPlace {
-  return [home.arena.id, block.offset / 64, versions.block.offset / 64];
 }
 
 class OpenWrites {
@@ -127,7 +122,6 @@ export class VariableHeader extends SharedHeader {
   /** Those of the two that this header is about, and their word. */
   readonly #open: OpenWrites;
   readonly #word: typeof WHOLE | typeof SLOTS;
-  readonly #room: number;
   /** Waits until no lane runs; false when they do not end. */
   readonly settle: () => boolean;
   /** The kernels' `ownerShift` of the rows that the version words are about: the model variable's. */
@@ -139,10 +133,9 @@ export class VariableHeader extends SharedHeader {
     settle: () => boolean,
     model: VariableHeader | undefined,
   ) {
-    const room = 2 * segments + SPARE_SEGMENTS;
-    const buffer = new SharedArrayBuffer(4 * (FIRST_SEGMENT + STRIDE * room));
+    const buffer = new SharedArrayBuffer(4 * FIRST_SEGMENT + TABLE_BYTES);
     super(buffer, model?.buffer ?? buffer, model !== undefined);
-    this.#room = room;
+    this.makeRoom(segments);
     this.#openWrites = model === undefined ? [new OpenWrites(), new OpenWrites()] : model.#openWrites;
     this.#open = this.#openWrites[this.isSlot ? 1 : 0];
     this.#word = this.isSlot ? SLOTS : WHOLE;
@@ -161,23 +154,30 @@ export class VariableHeader extends SharedHeader {
     return new VariableHeader(segments, model.shift, model.settle, model);
   }
 
+  /** For a `publish` that is to come. @throws MemoryExhaustedError */
+  makeRoom(segments: number): void {
+    this.tables.makeRoom(segments);
+  }
+
+  /** What another thread needs beside `buffer`. */
+  get furtherTables(): SharedArrayBuffer[] {
+    return this.tables.further;
+  }
+
   /**
    * Tells the readers of rows and segments. After the memory of new rows has its values; for rows that go, before their
    * memory is given back and within `beginWrite` and `endWrite`.
+   * Cannot fail, if `makeRoom` was called for so many segments.
    * @param rowSize - elements of a row
    */
   publish(rows: number, rowSize: number, segments: readonly StorageSegment[]): void {
-    if (segments.length > this.#room) throw new RangeError("A variable has more segments than expected.");
     segments.forEach((segment, i) => {
-      const at = FIRST_SEGMENT + STRIDE * i;
       const segmentRows = rowSize === 0 ? rows : Math.floor(segment.count / rowSize);
-      placeOf(segment).forEach((word, k) => {
-        Atomics.store(this.words, at + PLACE + k, word);
-      });
-      Atomics.store(this.words, at + SEGMENT_ROWS, segmentRows);
+      this.tables.publish(i, placeOf(segment), segmentRows);
     });
     Atomics.store(this.words, SEGMENTS, segments.length);
     Atomics.store(this.words, ROWS, rows);
+    Atomics.add(this.words, EPOCH, 1);
   }
 
   /**
@@ -186,7 +186,7 @@ export class VariableHeader extends SharedHeader {
    * all changes of the block but those of a sparse step.
    */
   setLazy(segment: number, offset: number): void {
-    const before = Atomics.exchange(this.words, FIRST_SEGMENT + STRIDE * segment + LAZY, offset);
+    const before = this.tables.setLazy(segment, offset);
     Atomics.add(this.words, LAZIES, Number(offset !== 0) - Number(before !== 0));
   }
 

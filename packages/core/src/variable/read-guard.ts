@@ -1,4 +1,4 @@
-import { DisposedVariableError, StateError } from "../errors/index.js";
+import { DisposedVariableError, IndexError, StateError } from "../errors/index.js";
 import { type SharedHeader, SLOTS, WHOLE } from "./header.js";
 import { fence, Patience, stuck } from "./patience.js";
 
@@ -54,6 +54,16 @@ export class ReadGuard {
       this.#header.lazy === this.lazy;
     this.#refuseWhenDisposed();
     return same;
+  }
+
+  /** Of a row that the reader cannot reach, once `left` was true. @throws IndexError, StateError */
+  refuse(row: number): never {
+    const { rows } = this.#header;
+    if (row < rows) {
+      const message = `Row ${row} of ${this.#name} lies in memory that was added later: take a new handle.`;
+      throw new StateError(message);
+    }
+    throw new IndexError({ argument: "indices", received: row, expected: `integers from 0 to ${rows - 1}` });
   }
 
   /**

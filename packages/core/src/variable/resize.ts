@@ -100,10 +100,11 @@ function takeMemory(
   followers: ReadonlySet<RowFollower>,
   prepared: Map<RowFollower, PreparedRows>,
 ): RowResize {
-  const { storage, rowSize } = variable[variableInternals];
+  const { storage, rowSize, header } = variable[variableInternals];
   const plan = planResize(storage, rows * rowSize, rowSize, generous);
   const resize = { before: variable.shape[0]!, rows, rowSize, plan, generous };
   try {
+    header.makeRoom(plan.segments.length);
     for (const follower of followers) prepared.set(follower, follower.prepare(resize));
     return resize;
   } catch (error) {

@@ -24,6 +24,8 @@ export interface StorageSegment {
 
 /** What a segment's block has room for; the same object for all sizes that the segment takes. */
 export interface SegmentRoom {
+  /** Another number for each segment that is made; readers on other threads tell them apart by it. */
+  readonly serial: number;
   /** Elements that fit; whole rows where a row fits into a memory. */
   readonly capacity: number;
   /** The elements from here on are zero still: no row ever had them. */
@@ -49,6 +51,8 @@ export interface Placement {
   readonly versions: RowVersions | number;
 }
 
+let serials = 0;
+
 function makeSegment(
   memory: MemoryPool,
   dtype: DType,
@@ -61,7 +65,12 @@ function makeSegment(
   try {
     const block = memory.allocateAt(home, capacity * bytes, zeroed ? count * bytes : false);
     const view = viewOf(dtype, memory.bufferOf(home.arena), block.offset, count);
-    const room = { capacity, clean: Math.max(zeroed ? count : 0, Math.ceil(block.cleanFrom / bytes)) };
+    serials = (serials + 1) | 0;
+    const room = {
+      serial: serials,
+      capacity,
+      clean: Math.max(zeroed ? count : 0, Math.ceil(block.cleanFrom / bytes)),
+    };
     return { start, count, home, block, view, versions, room };
   } catch (error) {
     letGoOf(memory, home, versions);
