@@ -1,5 +1,6 @@
 import { Adagrad, IndexError, MemoryExhaustedError, Runtime, StateError, Variable } from "@shardgrad/core";
 import { afterAll, describe, expect, test } from "vitest";
+import { runtimeInternals } from "../../packages/core/dist/runtime/internals.js";
 import { variableInternals } from "../../packages/core/dist/variable/internals.js";
 import { thrownBy } from "../support/outcome.js";
 
@@ -102,9 +103,12 @@ describe("rows that lie in several memories", () => {
 
   test("a gather in the queue meets a resize", async () => {
     const table = make();
+    const busy = small[runtimeInternals as never] as Runtime[typeof runtimeInternals];
+    const first = busy.queue.run(() => new Promise((resolve) => setImmediate(resolve)));
     const shrunk = table.resizeRows(1);
     const late = thrownBy(() => table.gatherAsync([1]));
-    await shrunk;
+    expect(table.shape[0]).toBe(2);
+    await Promise.all([first, shrunk]);
     expect(await late).toBeInstanceOf(IndexError);
     table.dispose();
   });
