@@ -5,9 +5,9 @@ import { checkGather, type Readable, readAll } from "./gather.js";
 import { checkHandle, type VariableHandle } from "./handle.js";
 import { SharedHeader } from "./header.js";
 import { disposedError } from "./read-guard.js";
+import type { VariableSegment } from "./readable-variable.js";
 import { readerOf } from "./row-reader.js";
 import { type NestedArray, sizeOf } from "./values.js";
-import type { VariableSegment } from "./variable.js";
 
 export interface AttachOptions {
   /** Whether `data` and `segments` give views, which can be written through. Default false. */

@@ -1,6 +1,7 @@
 import type { DType } from "@shardgrad/workers";
 import { type Initializer, isCopy, newValues, type PendingFill } from "./initializers.js";
 import { type VariableInternals, variableInternals } from "./internals.js";
+import type { ReadableVariable } from "./readable-variable.js";
 import { discard, fillsOf, newElements, planBeside, planResize, type StoragePlan } from "./resize-plan.js";
 import type { StorageSegment } from "./segments.js";
 import { rowPlacement, Storage } from "./storage.js";
@@ -41,10 +42,10 @@ export interface PreparedRows {
 
 /** An optimizer's slot, which has an element for each element or for each row of its model variable. */
 export class SlotRows implements RowFollower {
-  readonly #slot: Variable;
+  readonly #slot: ReadableVariable;
   readonly #initializer: Initializer;
 
-  constructor(slot: Variable, initializer: Initializer) {
+  constructor(slot: ReadableVariable, initializer: Initializer) {
     this.#slot = slot;
     this.#initializer = initializer;
   }

@@ -97,3 +97,8 @@ export function disposedError(name: string): DisposedVariableError {
     message,
   });
 }
+
+/** @throws DisposedVariableError */
+export function refuseWhenDisposed(variable: { readonly disposed: boolean; readonly name: string }): void {
+  if (variable.disposed) throw disposedError(variable.name);
+}

@@ -1,17 +1,11 @@
 import { MemoryExhaustedError } from "@shardgrad/workers";
-import {
-  ArgumentError,
-  ClosedRuntimeError,
-  DisposedVariableError,
-  OptionError,
-  ShapeError,
-  StateError,
-} from "../errors/index.js";
+import { ArgumentError, ClosedRuntimeError, OptionError, ShapeError, StateError } from "../errors/index.js";
 import { runtimeInternals } from "../runtime/internals.js";
 import { fillInParts } from "./fill-in-parts.js";
 import type { PreparedRows, RowFollower, RowResize } from "./followers.js";
 import { type Initializer, newValues } from "./initializers.js";
 import { variableInternals } from "./internals.js";
+import { refuseWhenDisposed } from "./read-guard.js";
 import { discard, fillsOf, newElements, planResize } from "./resize-plan.js";
 import type { Variable } from "./variable.js";
 
@@ -164,17 +158,6 @@ const MOST_ROWS = 2 ** 32 - 1;
 
 function isInitializer(value: unknown): boolean {
   return value === undefined || value === "zeros" || value === "ones" || typeof value === "function";
-}
-
-function refuseWhenDisposed({ disposed, name }: Variable): void {
-  if (!disposed) return;
-  const message = `The variable ${name} was disposed.`;
-  throw new DisposedVariableError({
-    argument: "variable",
-    received: name,
-    expected: "a live variable",
-    message,
-  });
 }
 
 function internalsOf(variable: Variable) {
