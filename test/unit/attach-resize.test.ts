@@ -126,6 +126,27 @@ test("a slot of another shape has its own rows", async () => {
   expect(() => own.gather([8])).toThrow(IndexError);
 });
 
+test("to readers a table and its lazy average change their rows at once", async () => {
+  const table = numbered(10, 4, { reserveRows: 20 });
+  const optimizer = new Adagrad({ useEma: true, sparseEma: "lazy", runtime });
+  await optimizer.applyGradients([[{ indices: [0], values: [[1, 1, 1, 1]] }, table]]);
+  const { header, followers } = table[variableInternals as never] as Variable[typeof variableInternals];
+  const seen: number[][] = [];
+  const commit = () => {
+    // The words for writes of the whole variable, and of its slots: odd, so that readers wait.
+    seen.push([...header.guard.subarray(1, 3)].map((word) => word & 1));
+  };
+  const probe = { prepare: () => ({ fills: [], commit, discard() {} }) };
+  const [average, accumulator, lazy] = [...followers] as [never, never, never];
+  followers.clear();
+  for (const follower of [probe, average, probe, accumulator, { ...probe }, lazy, { ...probe }])
+    followers.add(follower);
+  await table.resizeRows(15);
+  await table.resizeRows(5);
+  expect(seen).toEqual(Array(6).fill([1, 1]));
+  expect([...header.guard.subarray(1, 3)].map((word) => word & 1)).toEqual([0, 0]);
+});
+
 describe("hundreds of segments", () => {
   test("are known to readers, and a variable gets as many as it wants", async () => {
     const table = Variable.zeros([1, 1000], { name: "table", runtime: small });

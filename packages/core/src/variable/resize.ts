@@ -8,6 +8,7 @@ import { variableInternals } from "./internals.js";
 import { refuseWhenDisposed } from "./read-guard.js";
 import { discard, fillsOf, newElements, planResize } from "./resize-plan.js";
 import type { Variable } from "./variable.js";
+import { writeNow } from "./writes.js";
 
 export interface ResizeOptions {
   /** What new rows start with; default: the variable's own initializer if it was made from one, otherwise zeros. */
@@ -64,11 +65,15 @@ function* resize(
     storage.letGo();
     throw error;
   }
-  // Who looks at the variable must find what belongs to each of its rows.
+  // Who looks at the variable must find what belongs to each of its rows. Readers look at a variable and its lazy average
+  // together: to them it happens at once.
   const { plan } = planned;
-  if (rows < before) publish(rows, plan);
-  for (const part of prepared.values()) part.commit();
-  if (rows > before) publish(rows, plan);
+  const { lazy } = variable[variableInternals];
+  writeNow(lazy === undefined ? [variable] : [variable, lazy.average], () => {
+    if (rows < before) publish(rows, plan);
+    for (const part of prepared.values()) part.commit();
+    if (rows > before) publish(rows, plan);
+  });
   storage.letGo();
 }
 
