@@ -56,10 +56,11 @@ while (problems.length === 0 && (performance.now() - started < milliseconds || r
     report();
   }
 }
+// Before anything is waited for that may not come.
+for (const problem of problems) console.error(problem);
 await readers.stop();
 for (const world of [trained, replay]) await world.close();
 report();
-for (const problem of problems) console.error(problem);
 if (problems.length === 0) console.log(`The same checksum after each of ${rounds} rounds, and no leak.`);
 else process.exitCode = 1;
 

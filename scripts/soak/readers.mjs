@@ -40,8 +40,10 @@ export class Readers {
       Atomics.store(control, words.stop, 1);
       Atomics.notify(control, words.stop);
     }
-    for (const { exit, port } of this.#threads) {
+    for (const { exit, port, worker } of this.#threads) {
+      const timer = setTimeout(() => worker.terminate(), 10_000);
       await exit;
+      clearTimeout(timer);
       port.close();
     }
   }
@@ -59,7 +61,7 @@ export class Readers {
     worker.on("error", (error) => this.#problems.push(`reader ${i}: ${error.stack}`));
     // The rest of the process must not wait for what nobody sends any more.
     port1.unref();
-    return { control, port: port1, exit: once(worker, "exit").catch(() => {}) };
+    return { control, worker, port: port1, exit: once(worker, "exit").catch(() => {}) };
   }
 
   /** @param {readonly import("@shardgrad/core").Variable[]} variables */
