@@ -7,7 +7,7 @@ export { type KernelChoice, loadNativeLibrary } from "./kernels/native.js";
 export { NORM_BLOCK } from "./kernels/table.js";
 export type { WasmMemory } from "./kernels/webassembly.js";
 export type { Arena, Block } from "./memory/arena.js";
-export { type Home, MemoryPool } from "./memory/memory-pool.js";
+export { ARRAYS_BESIDE, type Home, MemoryPool } from "./memory/memory-pool.js";
 export type * from "./plan/contract.js";
 export { LAZY_BLOCK_BYTES, lazyNumbers, lazyWords, powerTable } from "./plan/lazy-block.js";
 export { ownerShift, versionMask } from "./plan/shards.js";
