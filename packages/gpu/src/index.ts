@@ -1,0 +1,3 @@
+export * from "./backend/contract.js";
+export { DeviceLostError, GpuMemoryError } from "./errors.js";
+export * from "./kernels/table.js";
