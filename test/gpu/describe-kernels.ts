@@ -232,14 +232,20 @@ export function describeKernels(name: string, open: () => Promise<GpuBackend>): 
       // What stands between the ranges must not count.
       const all = new Float64Array(total).fill(1e30);
       for (const [i, values] of gradients.entries()) all.set(values, starts[i]);
+      // The sums of the last range come first.
+      let partial = units;
+      for (const [i, { length }] of gradients.entries()) {
+        partial -= tilesOf(length);
+        words[i * RANGE_WORDS + 2] = partial;
+      }
       const gradient = arrays.elements(all);
       const ranges = arrays.words(words);
-      const partials = arrays.room(8 * units);
+      const partials = arrays.room(8 * (units + 1));
       const groups: number[] = [];
-      if (oneGroup) groups.push(0, units, 0, 0);
+      if (oneGroup) groups.push(1, units, 0, 0);
       else {
         for (const [i, { length }] of gradients.entries()) {
-          groups.push(words[i * RANGE_WORDS]!, tilesOf(length), i, 0);
+          groups.push(1 + words[i * RANGE_WORDS + 2]!, tilesOf(length), i, 0);
         }
       }
       const groupWords = arrays.words(groups);
@@ -248,7 +254,7 @@ export function describeKernels(name: string, open: () => Promise<GpuBackend>): 
       arrays.launch(
         "sumSquares",
         { gradient, ranges, partials },
-        { rangeCount: gradients.length, firstPartial: 0 },
+        { rangeCount: gradients.length, firstPartial: 1 },
         units,
       );
       const clipKind = oneGroup ? clipKinds.scale : clipKinds.norm;

@@ -11,13 +11,14 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
         @builtin(local_invocation_index) lane: u32) {
   for (var tile = group.x; tile < scalars.count; tile += groups.x) {
     let range = rangeOf(tile);
-    let start = (tile - ranges[range]) * 4096u;
+    let block = tile - ranges[range];
+    let start = block * 4096u;
     let end = min(start + 4096u, ranges[range + 1u]);
     let at = ranges[range + 5u];
     var sum = vec2f(0.0, 0.0);
     for (var i = start + lane; i < end; i += ${LANES}u) { sum = sumOf(sum, square(gradient[at + i])); }
     let total = workgroupSum(sum, lane);
-    if (lane == 0u) { partials[scalars.firstPartial + tile] = total; }
+    if (lane == 0u) { partials[scalars.firstPartial + ranges[range + 2u] + block] = total; }
   }
 }`,
 };
