@@ -1,4 +1,5 @@
 import { Runtime } from "@shardgrad/core";
+import { openWebGpu } from "@shardgrad/gpu";
 import { useSoftwareVulkan } from "./software-vulkan.js";
 
 type Kernels = "wasm" | "native" | "auto";
@@ -15,6 +16,8 @@ if (testedDevice === "webgpu") {
   const missing = useSoftwareVulkan();
   if (missing !== undefined) throw new Error(missing);
   process.env.SHARDGRAD_SOFTWARE_DEVICE = "1";
+  // Keeps the device, and what is compiled for it, from one runtime to the next.
+  await openWebGpu({ software: true });
 }
 
 /** Inline and every pool size that must agree in every bit. With a device, threads compute only what cannot go there. */

@@ -1,6 +1,7 @@
 /// <reference types="@webgpu/types" />
 import { WebGpuBackend } from "./backend.js";
 import { SharedDevice } from "./device.js";
+import { loaderMissing } from "./vulkan-loader.js";
 
 export interface OpenWebGpuOptions {
   /** Takes adapters that are software too. */
@@ -43,6 +44,8 @@ async function sharedDevice(): Promise<SharedDevice | string> {
 }
 
 async function openDevice(): Promise<SharedDevice | string> {
+  const missing = loaderMissing();
+  if (missing !== undefined) return `WebGPU: ${missing}`;
   try {
     gpu ??= ((await import("webgpu")) as unknown as WebGpuPackage).create([]);
   } catch (error) {
