@@ -26,6 +26,7 @@ export async function openWebGpu({
   const opened = await sharedDevice();
   if (typeof opened === "string") return opened;
   if (opened.info.isFallbackAdapter && !software) {
+    opened.acquire().release();
     return `WebGPU: the only adapter is software (${opened.info.description || opened.info.device})`;
   }
   return new WebGpuBackend(opened.acquire());
@@ -41,6 +42,12 @@ async function sharedDevice(): Promise<SharedDevice | string> {
     if (shared === asked) shared = undefined;
     if (typeof opened === "string") return opened;
   }
+}
+
+/** Loses the open device as a fault of its driver would, so that an application can test what it does then. */
+export async function debugLoseWebGpu(): Promise<void> {
+  const opened = await shared;
+  if (typeof opened === "object") opened.device.destroy();
 }
 
 async function openDevice(): Promise<SharedDevice | string> {
