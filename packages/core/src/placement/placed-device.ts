@@ -256,7 +256,8 @@ export class PlacedDevice implements StepDevice, Residency {
     hereDone?.catch(() => {});
     let norm = known;
     try {
-      norm ??= (await settled).globalNorm;
+      const { globalNorm } = await settled;
+      norm ??= globalNorm;
       entry.clip = knownClip(entry.clip, norm, onDevice[0]!);
     } catch (error) {
       this.#lose(error);
