@@ -1,17 +1,16 @@
 import {
   type AveragePlan,
-  type Block,
   type ClipPlan,
   dtypeInfo,
   MemoryExhaustedError,
   type MemoryPool,
-  type SegmentGradient,
   type StepPlan,
   type UpdatePlan,
 } from "@shardgrad/workers";
+import { bytesAt, ReplayRoom } from "./replay-room.js";
 
 /** A gradient of a step that was given to an accelerator, copied. */
-type SavedGradient =
+export type SavedGradient =
   | { readonly kind: "none" }
   | { readonly kind: "dense"; readonly values: Uint8Array }
   | {
@@ -38,6 +37,9 @@ export interface JournalEntry {
   /** What a replay found. */
   globalNorm?: number;
 }
+
+/** Executes a plan on the CPU. */
+type Run = (plan: StepPlan) => { readonly globalNorm?: number };
 
 /**
  * The steps that an accelerator has done since the host's copies were last current. When the device is lost, the host's
@@ -97,53 +99,39 @@ export class Journal {
   }
 
   /** Does the steps again, first to last, those updates of them that are missing. */
-  replay(
-    run: (plan: StepPlan) => { readonly globalNorm?: number },
-    isMissing: (update: UpdatePlan, step: number) => boolean,
-  ): void {
+  replay(run: Run, isMissing: (update: UpdatePlan, step: number) => boolean): void {
     for (const entry of this.#entries) {
       const missing = entry.updates.filter(({ update }) => isMissing(update, entry.step));
       if (missing.length === 0) continue;
-      const blocks: Block[] = [];
       try {
-        const updates = missing.map((saved) => this.#restored(saved, blocks));
-        const { globalNorm } = run({
-          updates,
-          clip: entry.clip,
-          average: entry.average,
-          elements: entry.bytes / 4,
-        });
-        if (globalNorm !== undefined) entry.globalNorm = globalNorm;
-      } finally {
-        for (const block of blocks) block.arena.release(block);
+        this.#redo(entry, missing, run, false);
+      } catch (error) {
+        // Thrown before anything was written: a step that waits may hold what room there is.
+        if (!(error instanceof MemoryExhaustedError)) throw error;
+        this.#redo(entry, missing, run, true);
       }
     }
     this.#entries = [];
     this.#bytes = 0;
   }
 
-  #restored({ update, gradients }: SavedUpdate, blocks: Block[]): UpdatePlan {
-    const put = (memory: number, bytes: Uint8Array): number => {
-      const block = this.#memory.arenas[memory]!.allocate(bytes.byteLength, false);
-      if (block === undefined) throw new MemoryExhaustedError(bytes.byteLength);
-      blocks.push(block);
-      this.#bytesAt(memory, block.offset, bytes.byteLength).set(bytes);
-      return block.offset;
-    };
-    const segments = update.segments.map((segment, s) => {
-      const saved = gradients[s]!;
-      let gradient: SegmentGradient = { kind: "none" };
-      if (saved.kind === "dense") gradient = { kind: "dense", offset: put(segment.memory, saved.values) };
-      else if (saved.kind === "slices") {
-        const indices = put(segment.memory, saved.indices);
-        gradient = { kind: "slices", indices, values: put(segment.memory, saved.values), count: saved.count };
-      }
-      return { ...segment, gradient };
-    });
-    return { ...update, segments };
+  #redo(entry: JournalEntry, saved: readonly SavedUpdate[], run: Run, elsewhere: boolean): void {
+    const room = new ReplayRoom(this.#memory, elsewhere);
+    try {
+      const updates = saved.map(({ update, gradients }) => {
+        const segments = update.segments.map((segment, s) => room.restore(update, segment, gradients[s]!));
+        return { ...update, segments };
+      });
+      const { clip, average, bytes } = entry;
+      const { globalNorm } = run({ updates, clip, average, elements: bytes / 4 });
+      if (globalNorm !== undefined) entry.globalNorm = globalNorm;
+      room.bringBack();
+    } finally {
+      room.release();
+    }
   }
 
   #bytesAt(memory: number, offset: number, length: number): Uint8Array {
-    return new Uint8Array(this.#memory.bufferOf(this.#memory.arenas[memory]!), offset, length);
+    return bytesAt(this.#memory, memory, offset, length);
   }
 }

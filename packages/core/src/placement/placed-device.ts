@@ -14,6 +14,7 @@ import { StaleValuesError } from "../errors/index.js";
 import { Journal, type JournalEntry } from "./journal.js";
 import { firstLine, openAccelerator } from "./open.js";
 import { LEAST_ELEMENTS, PlacementPolicy, type VariablePlacement } from "./policy.js";
+import { bytesAt } from "./replay-room.js";
 import { isHome, type Resident, Residents } from "./residents.js";
 
 /** What executes the plans of steps. */
@@ -30,6 +31,8 @@ export interface PlacedDeviceOptions {
   readonly named: boolean;
   /** Takes a device that is software. */
   readonly software: boolean;
+  /** Most bytes of gradients in the journal; by default JOURNAL_BYTES, or what lives on the device if that is more. */
+  readonly journalBytes?: number | undefined;
   /** How it is opened; by the GPU package if not given. */
   readonly open?: typeof openAccelerator | undefined;
 }
@@ -39,7 +42,6 @@ export interface PlacedDeviceEvents {
   changed(from: string, to: string, reason: string): void;
 }
 
-/** Gradients that are kept for a replay take this much memory, or as much as what lives on the device if that is more. */
 const JOURNAL_BYTES = 512 << 20;
 
 /**
@@ -322,7 +324,9 @@ export class PlacedDevice implements StepDevice, Residency {
   }
 
   #journalIsFull(): boolean {
-    if (this.#journal.bytes <= JOURNAL_BYTES) return false;
+    const { journalBytes } = this.#options;
+    if (this.#journal.bytes <= (journalBytes ?? JOURNAL_BYTES)) return false;
+    if (journalBytes !== undefined) return true;
     const held = this.#residents.all().reduce((sum, { bytes }) => sum + bytes, 0);
     return this.#journal.bytes > held;
   }
@@ -366,7 +370,7 @@ export class PlacedDevice implements StepDevice, Residency {
   }
 
   #bytes(memory: number, offset: number, length: number): Uint8Array {
-    return new Uint8Array(this.#memory.bufferOf(this.#memory.arenas[memory]!), offset, length);
+    return bytesAt(this.#memory, memory, offset, length);
   }
 }
 
