@@ -176,7 +176,7 @@ describe.skipIf(missing !== undefined)(
           }
           await runtime.close();
         }),
-        { numRuns: Number(process.env.SHARDGRAD_TEST_RUNS ?? 40) },
+        { numRuns: Number(process.env.SHARDGRAD_TEST_RUNS ?? 25) },
       );
     });
   },
