@@ -112,14 +112,16 @@ export class PlacedDevice implements StepDevice, Residency {
     for (const { memory, offset } of residents) accelerator.changed(memory, offset);
     if (onDevice.length === 0) return this.#cpu.runSync(plan);
     const norm = plan.clip.kind === "globalNorm" ? this.#cpu.runSync(normPlan(plan)).globalNorm : undefined;
-    const part = partOf(plan, onDevice, norm);
+    let entry: JournalEntry;
     try {
-      this.#launch(accelerator, part);
+      entry = this.#launch(accelerator, partOf(plan, onDevice, norm));
     } catch (error) {
       this.#lose(error);
       return this.#cpu.runSync(plan);
     }
     void accelerator.settled().catch((error) => this.#lose(error));
+    // While the device works. The gradients are the step's only until it returns.
+    for (const _ of this.#journal.keep(entry));
     if (here.length > 0) this.#cpu.runSync(partOf(plan, here, norm));
     if (this.#journalIsFull()) this.#replay();
     return outcomeOf(here.length > 0 ? "hybrid" : accelerator.kind, norm);
@@ -256,6 +258,9 @@ export class PlacedDevice implements StepDevice, Residency {
     const hereDone = here.length === 0 ? undefined : this.#cpu.run(partOf(plan, here, known));
     // Looked at below, after the device's.
     hereDone?.catch(() => {});
+    settled.catch(() => {});
+    // While both work. A full journal is emptied before the step ends.
+    if (!this.#journalIsFull()) for (const _ of this.#journal.keep(entry)) await eventLoopTurn();
     let norm = known;
     try {
       const { globalNorm } = await settled;
@@ -267,19 +272,20 @@ export class PlacedDevice implements StepDevice, Residency {
     }
     try {
       await hereDone;
+      if (this.#journalIsFull()) await this.synchronize();
     } catch (error) {
       throw error instanceof LaneLostError ? damageOfBoth(error, plan, onDevice, here) : error;
+    } finally {
+      this.#journal.finish(entry);
     }
-    if (this.#journalIsFull()) await this.synchronize();
     return outcomeOf(here.length > 0 ? "hybrid" : accelerator.kind, norm);
   }
 
   /** Enqueues a step and notes it, in one turn. Throws before anything has changed, or not at all. */
   #launch(accelerator: Accelerator, part: StepPlan): JournalEntry {
-    const entry = this.#journal.copy(part, this.#step + 1);
     accelerator.launch(part);
     this.#step++;
-    this.#journal.add(entry);
+    const entry = this.#journal.add(part, this.#step);
     for (const update of part.updates) this.#residents.stepped(update, this.#step);
     return entry;
   }
@@ -372,6 +378,12 @@ export class PlacedDevice implements StepDevice, Residency {
   #bytes(memory: number, offset: number, length: number): Uint8Array {
     return bytesAt(this.#memory, memory, offset, length);
   }
+}
+
+function eventLoopTurn(): Promise<void> {
+  return new Promise((resolve) => {
+    setImmediate(resolve);
+  });
 }
 
 function isOutOfMemory(error: unknown): boolean {
