@@ -249,7 +249,8 @@ function updatePlan(
   return {
     operation: kernel?.operation ?? (update as "clip" | "average"),
     name: variable.name,
-    place,
+    // Lazy averages are the CPU's: the variable does not go back and forth between steps with slices and dense ones.
+    place: variable[variableInternals].lazy === undefined ? place : "cpu",
     dtype: variable.dtype,
     rowSize,
     pin,
