@@ -182,7 +182,6 @@ describe.skipIf(missing !== undefined)(
       await fc.assert(
         fc.asyncProperty(options, places, happenings, memories, async (given, where, all, memory) => {
           const { runtime, backend } = await troubledRuntime({}, memory);
-          runtime.on("deviceChanged", () => {});
           // In a small memory there is no room for what comes beside the variables later.
           const isSmall = memory.arenaBytes !== undefined;
           const events = isSmall

@@ -171,9 +171,42 @@ export class PlacedDevice implements StepDevice, Residency {
     for (const { memory, offset } of residents) this.released(memory, offset);
   }
 
-  /** Makes the host's copies of arrays current. */
-  async bringHome(arrays: readonly ArrayPlace[]): Promise<void> {
-    await this.#bringHome(this.#residentsOf(arrays));
+  /**
+   * Copies rows of a variable whose current values are on the accelerator; false when they are not, or not any more.
+   * @param segments - the variable's
+   * @param rows - row numbers within the variable
+   */
+  async gather(
+    segments: readonly (ArrayPlace & { readonly start: number; readonly count: number })[],
+    rowSize: number,
+    rows: Uint32Array,
+    target: Uint8Array,
+  ): Promise<boolean> {
+    const accelerator = this.#accelerator;
+    const residents = this.#residentsOf(segments);
+    if (accelerator === undefined || residents.length < segments.length || residents.every(isHome))
+      return false;
+    const rowBytes = rows.length === 0 ? 0 : target.byteLength / rows.length;
+    const coming = segments.map(async ({ home, block, start, count }) => {
+      const first = start / rowSize;
+      const end = (start + count) / rowSize;
+      const positions = Uint32Array.from(rows.keys()).filter((i) => rows[i]! >= first && rows[i]! < end);
+      const whole = positions.length === rows.length;
+      const values = whole ? target : new Uint8Array(positions.length * rowBytes);
+      const numbers = positions.map((i) => rows[i]! - first);
+      await accelerator.gather(home.arena.id, block.offset, rowSize, numbers, values);
+      if (whole) return;
+      positions.forEach((position, i) => {
+        target.set(values.subarray(i * rowBytes, (i + 1) * rowBytes), position * rowBytes);
+      });
+    });
+    try {
+      await Promise.all(coming);
+      return true;
+    } catch (error) {
+      this.#lose(error);
+      return false;
+    }
   }
 
   read(memory: number, offset: number, target: Uint8Array): Promise<void> | undefined {

@@ -302,9 +302,8 @@ export class Variable {
 
   /**
    * Copies rows between two steps of the runtime's queue, so that all are as the asynchronous steps called before have
-   * left them. Many rows are copied in parts, with turns of the event loop between. A variable that lives on a device is
-   * brought home. `out` belongs to the call until its
-   * promise settles.
+   * left them. Many rows are copied in parts, with turns of the event loop between. Of a variable that lives on a device
+   * only the rows come. `out` belongs to the call until its promise settles.
    * @throws (rejects) as `gather`; ClosedRuntimeError, QueueFullError
    * @example
    * import { Adagrad, Variable } from "@shardgrad/core";
@@ -319,7 +318,7 @@ export class Variable {
     const gather = checkGather(indices, out, this.#layout());
     await gatherInQueue(gather, this.#internals, () => {
       this.#refuseWhenDisposed();
-      return this.#read();
+      return this.#layout();
     });
     return gather.out as Out;
   }
