@@ -129,7 +129,6 @@ describe("in the same thread", () => {
       shape: [2, 2],
       dtype: "float32",
       size: 4,
-      rows: 2,
       disposed: false,
     });
     const out = new Float32Array(2);
@@ -211,17 +210,41 @@ describe("bad input", () => {
 });
 
 describe("a variable that changes its rows", () => {
+  test("`resizeRows`, with room and without, and a slot", async () => {
+    const weights = Variable.ones([10, 4], { runtime, reserveRows: 20 });
+    const optimizer = new Adagrad({ initialAccumulatorValue: 2, runtime });
+    const step = () => optimizer.applyGradients([[{ indices: [], values: new Float32Array(0) }, weights]]);
+    await step();
+    const [own, slot] = [attached(weights), attached(optimizer.accumulators[0]!)];
+    await weights.resizeRows(20);
+    expect([own.shape, own.size]).toEqual([[20, 4], 80]);
+    expect([...own.gather([19])]).toEqual([1, 1, 1, 1]);
+    expect([...slot.gather([19])]).toEqual([2, 2, 2, 2]);
+    await weights.resizeRows(5000);
+    expect([...own.gather([19])]).toEqual([1, 1, 1, 1]);
+    expect(() => own.gather([4999])).toThrow(StateError);
+    expect([...attached(weights).gather([4999])]).toEqual([1, 1, 1, 1]);
+    expect([...weights.gather([4999, 0])]).toEqual([1, 1, 1, 1, 1, 1, 1, 1]);
+    expect([...optimizer.accumulators[0]!.gather([4999])]).toEqual([2, 2, 2, 2]);
+    weights.resizeRowsSync(3);
+    expect(() => own.gather([3])).toThrow(IndexError);
+    expect(() => slot.gather([3])).toThrow(IndexError);
+    expect([...own.gather([2])]).toEqual([1, 1, 1, 1]);
+    expect((weights.toArray() as unknown[]).length).toBe(3);
+    expect((own.toArray() as unknown[]).length).toBe(3);
+  });
+
   function grown() {
     const weights = Variable.ones([10, 4], { runtime });
     const { header, storage } = weights[variableInternals as never] as Variable[typeof variableInternals];
-    return { own: attached(weights), header, segment: storage.segments[0]! };
+    return { weights, own: attached(weights), header, segment: storage.segments[0]! };
   }
 
   test("rows added in place are read", () => {
     const { own, header, segment } = grown();
     expect(() => own.gather([11])).toThrow(IndexError);
     header.publish(12, 4, [{ ...segment, count: 48 }]);
-    expect(own.rows).toBe(12);
+    expect(own.shape).toEqual([12, 4]);
     expect(own.gather([11]).length).toBe(4);
     expect(own.gather([9, 11]).subarray(0, 4)).toEqual(Float32Array.of(1, 1, 1, 1));
   });
@@ -233,11 +256,31 @@ describe("a variable that changes its rows", () => {
     expect(() => own.gather([9, 10])).toThrow(StateError);
   });
 
+  test("many segments later, an old handle still reads its rows", () => {
+    const { weights, own, header, segment } = grown();
+    const segments = Array.from({ length: 40 }, (_, i) => ({ ...segment, start: 40 * i }));
+    for (const count of [2, 5, 40]) header.publish(10 * count, 4, segments.slice(0, count));
+    expect([...own.gather([3])]).toEqual([1, 1, 1, 1]);
+    expect(() => own.gather([399])).toThrow(StateError);
+    expect([...attached(weights).gather([3])]).toEqual([1, 1, 1, 1]);
+    header.publish(5, 4, [{ ...segment, count: 20 }]);
+    expect([...own.gather([3])]).toEqual([1, 1, 1, 1]);
+    expect(() => own.gather([5])).toThrow(IndexError);
+  });
+
   test("rows that are gone are not read, nor memory that took their place", () => {
     const { own, header, segment } = grown();
     header.publish(5, 4, [{ ...segment, count: 20 }]);
     expect(() => own.gather([5])).toThrow(IndexError);
     expect(own.gather([4]).length).toBe(4);
+    header.publish(10, 4, [{ ...segment, block: { ...segment.block, offset: segment.block.offset + 64 } }]);
+    expect(() => own.gather([4])).toThrow(StateError);
+  });
+
+  test("nor when there are as many rows again as at the last read", () => {
+    const { own, header, segment } = grown();
+    expect(own.gather([4]).length).toBe(4);
+    header.publish(5, 4, [{ ...segment, count: 20 }]);
     header.publish(10, 4, [{ ...segment, block: { ...segment.block, offset: segment.block.offset + 64 } }]);
     expect(() => own.gather([4])).toThrow(StateError);
   });

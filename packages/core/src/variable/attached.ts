@@ -32,11 +32,7 @@ export interface AttachOptions {
  */
 export class AttachedVariable {
   readonly name: string;
-  /** The shape when the handle was made. */
-  readonly shape: readonly number[];
   readonly dtype: DType;
-  /** Number of elements, by `shape`. */
-  readonly size: number;
   readonly writable: boolean;
   readonly #header: SharedHeader;
   readonly #readable: Readable;
@@ -46,15 +42,15 @@ export class AttachedVariable {
     checkHandle(handle);
     this.writable = checkAttachOptions(options);
     const { name, shape, dtype, layout } = handle;
-    const header = new SharedHeader(handle.header, handle.guard, handle.isSlot);
+    const header = new SharedHeader(handle.header);
     if (!header.alive) throw disposedError(name);
     this.name = name;
-    this.shape = Object.freeze([...shape]);
     this.dtype = dtype;
-    this.size = sizeOf(shape);
     this.#header = header;
     this.#readable = {
-      shape: this.shape,
+      get shape() {
+        return shape.length === 0 ? shape : [header.rows, ...shape.slice(1)];
+      },
       layout,
       reader: readerOf(layout, header, true),
       get rows() {
@@ -64,9 +60,14 @@ export class AttachedVariable {
     };
   }
 
-  /** Rows of the variable now. Those that it has gained in place can be read, too. */
-  get rows(): number {
-    return this.#header.rows;
+  /** The shape now: the variable may have gained or lost rows since the handle was made. */
+  get shape(): readonly number[] {
+    return Object.freeze([...this.#readable.shape]);
+  }
+
+  /** Number of elements now. */
+  get size(): number {
+    return sizeOf(this.#readable.shape);
   }
 
   /** Whether the owner has disposed of the variable. */
@@ -89,14 +90,17 @@ export class AttachedVariable {
     return gather.out as Out;
   }
 
-  /** The values as numbers, nested by `shape`; each row is consistent. @throws DisposedVariableError, StateError */
+  /**
+   * The values as numbers, nested by shape; each row is consistent.
+   * @throws DisposedVariableError; StateError as `gather`
+   */
   toArray(): NestedArray {
     if (this.disposed) throw disposedError(this.name);
     return readAll(this.#readable);
   }
 
   /**
-   * Live view of the elements, by which they can be written, too: nothing keeps such writes and steps apart.
+   * Live view of the elements that there were when the handle was made, by which they can be written, too: nothing keeps such writes and steps apart.
    * @throws StateError unless attached with `writable`; SplitVariableError, DisposedVariableError
    */
   get data(): TypedArray {

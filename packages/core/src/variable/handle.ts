@@ -3,7 +3,7 @@ import { ArgumentError } from "../errors/index.js";
 import { runtimeInternals } from "../runtime/internals.js";
 import { packageVersion } from "../version.js";
 import type { Readable } from "./gather.js";
-import { placeOf } from "./header.js";
+import { type HeaderBuffers, placeOf } from "./header.js";
 import type { VariableInternals } from "./internals.js";
 import type { RowLayout, RowSegment } from "./row-layout.js";
 import { readerOf } from "./row-reader.js";
@@ -21,11 +21,7 @@ export interface VariableHandle {
   /** @internal */
   readonly layout: RowLayout;
   /** @internal */
-  readonly header: SharedArrayBuffer;
-  /** @internal */
-  readonly guard: SharedArrayBuffer;
-  /** @internal */
-  readonly isSlot: boolean;
+  readonly header: HeaderBuffers;
 }
 
 interface Described {
@@ -78,9 +74,7 @@ export function makeHandle(variable: Described, internals: VariableInternals): V
     shape: [...variable.shape],
     dtype: variable.dtype,
     layout: layoutOf(variable, internals),
-    header: header.buffer,
-    guard: header.guard.buffer as SharedArrayBuffer,
-    isSlot: header.isSlot,
+    header: header.buffers,
   };
 }
 
@@ -88,7 +82,7 @@ export function makeHandle(variable: Described, internals: VariableInternals): V
 export function checkHandle(handle: unknown): asserts handle is VariableHandle {
   const given = handle as Partial<VariableHandle> | null | undefined;
   const version = given?.version;
-  if (typeof version !== "string" || !(given?.header instanceof SharedArrayBuffer)) {
+  if (typeof version !== "string" || !(given?.header?.words instanceof SharedArrayBuffer)) {
     const expected = "what `variable.handle()` returned";
     throw new ArgumentError({ argument: "handle", received: handle, expected });
   }

@@ -12,6 +12,8 @@ import type { StorageSegment } from "./storage.js";
  *   for all slots beside the variable. The words of row blocks (versions.ts of the kernels) do the rest.
  * - ALIVE becomes 0 before the memory can be used for anything else.
  * - A segment's memory never moves. PLACE tells a segment from a later one of the same number.
+ * - A table of segments lies behind the words. When a variable grows beyond its room a larger one is made; the old ones
+ *   are kept up to date as far as they reach, for those who have them.
  *
  * Order: a writer makes the word odd, then loads it, which no later store passes; it makes the word even by an atomic
  * addition, which no earlier store passes. The lanes' stores lie between the two, as ringing them and hearing that
@@ -21,45 +23,65 @@ const ALIVE = 0;
 export const WHOLE = 1;
 export const SLOTS = 2;
 const ROWS = 3;
-const SEGMENTS = 4;
+/** Segments with a lazy block. */
+const LAZIES = 4;
 const OWNER = 5;
 const IDENTITY = 6;
-/** Segments with a lazy block. */
-const LAZIES = 8;
-const FIRST_SEGMENT = 16;
+/** Larger after each change of rows and segments. */
+const LAYOUT = 8;
+const WORDS = 16;
 
-/** Words of one segment. */
+// The table: how many segments, then for each
 const STRIDE = 8;
-const SEGMENT_ROWS = 0;
+const SEGMENT_ROWS = 1;
 /** Memory, offset of the elements and of the version words: where the segment lies. */
-const PLACE = 1;
-const LAZY = 4;
-
-/** Segments that a variable can gain by growing, beyond doubling their number. */
-const SPARE_SEGMENTS = 32;
+const PLACE = 2;
+const LAZY = 5;
 
 /** Whether values are written by a device, by JavaScript within one call, or by JavaScript with pauses. */
 export type WriteKind = "device" | "script" | "paused";
 
+/** The shared memory of a header. */
+export interface HeaderBuffers {
+  readonly words: SharedArrayBuffer;
+  /** The words of the model variable's header: its own, but for a slot. */
+  readonly guard: SharedArrayBuffer;
+  readonly table: SharedArrayBuffer;
+  readonly isSlot: boolean;
+}
+
 /** The header as every thread reads it. */
 export class SharedHeader {
   readonly #words: Int32Array;
+  #table: Int32Array;
   /** The header of the model variable, whose words guard the slots beside it too. */
   readonly guard: Int32Array;
   readonly isSlot: boolean;
 
-  constructor(buffer: SharedArrayBuffer, guard: SharedArrayBuffer, isSlot: boolean) {
-    this.#words = new Int32Array(buffer);
+  constructor({ words, guard, table, isSlot }: HeaderBuffers) {
+    this.#words = new Int32Array(words);
+    this.#table = new Int32Array(table, table === words ? 4 * WORDS : 0);
     this.guard = isSlot ? new Int32Array(guard) : this.#words;
     this.isSlot = isSlot;
   }
 
-  get buffer(): SharedArrayBuffer {
-    return this.#words.buffer as SharedArrayBuffer;
+  /** What another thread makes its header of. */
+  get buffers(): HeaderBuffers {
+    const shared = ({ buffer }: Int32Array) => buffer as SharedArrayBuffer;
+    const { guard, isSlot } = this;
+    return { words: shared(this.#words), guard: shared(guard), table: shared(this.#table), isSlot };
   }
 
   protected get words(): Int32Array {
     return this.#words;
+  }
+
+  protected get table(): Int32Array {
+    return this.#table;
+  }
+
+  protected set table(table: Int32Array) {
+    this.#table = table;
   }
 
   /** False once the variable was disposed. */
@@ -77,18 +99,18 @@ export class SharedHeader {
     return Atomics.load(this.#words, ROWS) >>> 0;
   }
 
-  get segmentCount(): number {
-    return Atomics.load(this.#words, SEGMENTS);
+  /** Another number when rows or segments have changed. */
+  get layout(): number {
+    return Atomics.load(this.#words, LAYOUT);
   }
 
   /** Rows of a segment now, if it still lies at that place; 0 otherwise. */
   rowsOf(segment: number, place: SegmentPlace): number {
-    if (segment >= this.segmentCount) return 0;
-    const at = FIRST_SEGMENT + STRIDE * segment;
-    for (let i = 0; i < place.length; i++) {
-      if (Atomics.load(this.#words, at + PLACE + i) !== place[i]) return 0;
-    }
-    return Atomics.load(this.#words, at + SEGMENT_ROWS) >>> 0;
+    const table = this.#table;
+    if (segment >= Atomics.load(table, 0)) return 0;
+    const at = STRIDE * segment;
+    for (let i = 0; i < place.length; i++) if (Atomics.load(table, at + PLACE + i) !== place[i]) return 0;
+    return Atomics.load(table, at + SEGMENT_ROWS) >>> 0;
   }
 
   /** Whether some segment has a lazy block. */
@@ -98,7 +120,7 @@ export class SharedHeader {
 
   /** Byte offset of a segment's lazy block; 0 where its averages are kept at every step. */
   lazyOf(segment: number): number {
-    return Atomics.load(this.#words, FIRST_SEGMENT + STRIDE * segment + LAZY) >>> 0;
+    return Atomics.load(this.#table, STRIDE * segment + LAZY) >>> 0;
   }
 
   /** The owner's header, where this thread is the owner and handed the variable out. */
@@ -122,12 +144,10 @@ class OpenWrites {
 
 /** What the owner does with its header. */
 export class VariableHeader extends SharedHeader {
+  /** The table of now and those that were too small. */
+  readonly #tables: Int32Array[] = [];
   /** Of the variable, and of the slots beside it. */
   readonly #openWrites: readonly [OpenWrites, OpenWrites];
-  /** Those of the two that this header is about, and their word. */
-  readonly #open: OpenWrites;
-  readonly #word: typeof WHOLE | typeof SLOTS;
-  readonly #room: number;
   /** Waits until no lane runs; false when they do not end. */
   readonly settle: () => boolean;
   /** The kernels' `ownerShift` of the rows that the version words are about: the model variable's. */
@@ -139,13 +159,11 @@ export class VariableHeader extends SharedHeader {
     settle: () => boolean,
     model: VariableHeader | undefined,
   ) {
-    const room = 2 * segments + SPARE_SEGMENTS;
-    const buffer = new SharedArrayBuffer(4 * (FIRST_SEGMENT + STRIDE * room));
-    super(buffer, model?.buffer ?? buffer, model !== undefined);
-    this.#room = room;
+    const words = new SharedArrayBuffer(4 * (WORDS + tableWords(segments)));
+    const guard = model === undefined ? words : (model.guard.buffer as SharedArrayBuffer);
+    super({ words, guard, table: words, isSlot: model !== undefined });
+    this.#tables.push(this.table);
     this.#openWrites = model === undefined ? [new OpenWrites(), new OpenWrites()] : model.#openWrites;
-    this.#open = this.#openWrites[this.isSlot ? 1 : 0];
-    this.#word = this.isSlot ? SLOTS : WHOLE;
     this.settle = settle;
     this.shift = shift;
     this.words[OWNER] = threadId;
@@ -167,17 +185,30 @@ export class VariableHeader extends SharedHeader {
    * @param rowSize - elements of a row
    */
   publish(rows: number, rowSize: number, segments: readonly StorageSegment[]): void {
-    if (segments.length > this.#room) throw new RangeError("A variable has more segments than expected.");
-    segments.forEach((segment, i) => {
-      const at = FIRST_SEGMENT + STRIDE * i;
-      const segmentRows = rowSize === 0 ? rows : Math.floor(segment.count / rowSize);
-      placeOf(segment).forEach((word, k) => {
-        Atomics.store(this.words, at + PLACE + k, word);
-      });
-      Atomics.store(this.words, at + SEGMENT_ROWS, segmentRows);
-    });
-    Atomics.store(this.words, SEGMENTS, segments.length);
+    this.#ensureRoom(segments.length);
+    for (const table of this.#tables) {
+      const room = Math.min(segments.length, roomOf(table));
+      for (let i = 0; i < room; i++) {
+        const segment = segments[i]!;
+        const at = STRIDE * i;
+        placeOf(segment).forEach((word, k) => {
+          Atomics.store(table, at + PLACE + k, word);
+        });
+        const segmentRows = rowSize === 0 ? rows : Math.floor(segment.count / rowSize);
+        Atomics.store(table, at + SEGMENT_ROWS, segmentRows);
+      }
+      Atomics.store(table, 0, room);
+    }
     Atomics.store(this.words, ROWS, rows);
+    Atomics.add(this.words, LAYOUT, 1);
+  }
+
+  #ensureRoom(segments: number): void {
+    if (roomOf(this.table) >= segments) return;
+    const larger = new Int32Array(new SharedArrayBuffer(4 * tableWords(2 * segments)));
+    larger.set(this.table);
+    this.table = larger;
+    this.#tables.push(larger);
   }
 
   /**
@@ -186,23 +217,31 @@ export class VariableHeader extends SharedHeader {
    * all changes of the block but those of a sparse step.
    */
   setLazy(segment: number, offset: number): void {
-    const before = Atomics.exchange(this.words, FIRST_SEGMENT + STRIDE * segment + LAZY, offset);
+    this.#ensureRoom(segment + 1);
+    const before = Atomics.load(this.table, STRIDE * segment + LAZY);
+    for (const table of this.#tables) {
+      if (segment < roomOf(table)) Atomics.store(table, STRIDE * segment + LAZY, offset);
+    }
     Atomics.add(this.words, LAZIES, Number(offset !== 0) - Number(before !== 0));
   }
 
-  /** Rows may be written from now on without their version words. Nests; `endWrite` with the same kind ends it. */
-  beginWrite(kind: WriteKind): void {
-    const open = this.#open;
+  /**
+   * Rows may be written from now on without their version words. Nests; `endWrite` with the same arguments ends it.
+   * @param slots - whether it is about the slots beside a model variable
+   */
+  beginWrite(kind: WriteKind, slots = this.isSlot): void {
+    const open = this.#openWrites[slots ? 1 : 0];
     if (kind === "paused") open.paused++;
     if (open.count++ > 0) return;
-    Atomics.add(this.guard, this.#word, 1);
-    Atomics.load(this.guard, this.#word);
+    const word = slots ? SLOTS : WHOLE;
+    Atomics.add(this.guard, word, 1);
+    Atomics.load(this.guard, word);
   }
 
-  endWrite(kind: WriteKind): void {
-    const open = this.#open;
+  endWrite(kind: WriteKind, slots = this.isSlot): void {
+    const open = this.#openWrites[slots ? 1 : 0];
     if (kind === "paused") open.paused--;
-    if (--open.count === 0) Atomics.add(this.guard, this.#word, 1);
+    if (--open.count === 0) Atomics.add(this.guard, slots ? SLOTS : WHOLE, 1);
   }
 
   /** Whether JavaScript of this thread is part way through the values of the variable or its slots. */
@@ -229,6 +268,15 @@ export class VariableHeader extends SharedHeader {
   dispose(): void {
     Atomics.store(this.words, ALIVE, 0);
   }
+}
+
+/** Words of a table with room for so many segments. */
+function tableWords(segments: number): number {
+  return 1 + STRIDE * Math.max(1, segments);
+}
+
+function roomOf(table: Int32Array): number {
+  return (table.length - 1) / STRIDE;
 }
 
 const owners = new Map<string, WeakRef<VariableHeader>>();

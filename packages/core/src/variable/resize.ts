@@ -14,6 +14,7 @@ import { type Initializer, newValues } from "./initializers.js";
 import { variableInternals } from "./internals.js";
 import { discard, fillsOf, newElements, planResize } from "./resize-plan.js";
 import type { Variable } from "./variable.js";
+import { writeWithSlots } from "./writes.js";
 
 export interface ResizeOptions {
   /** What new rows start with; default: the variable's own initializer if it was made from one, otherwise zeros. */
@@ -75,9 +76,11 @@ function* resize(
   }
   // Who looks at the variable must find what belongs to each of its rows.
   const { plan } = planned;
-  if (rows < before) publish(rows, plan);
-  for (const part of prepared.values()) part.commit();
-  if (rows > before) publish(rows, plan);
+  writeWithSlots(variable, () => {
+    if (rows < before) publish(rows, plan);
+    for (const part of prepared.values()) part.commit();
+    if (rows > before) publish(rows, plan);
+  });
   storage.letGo();
 }
 

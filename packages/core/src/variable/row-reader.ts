@@ -60,7 +60,7 @@ class RowReader implements Reader {
   readonly #rowBytes: number;
   readonly #batchRows: number;
   #parts: readonly Part[] = [];
-  #partsRows = -1;
+  #partsLayout = -1;
   #partsUnit: UnitBytes = 2;
   // Of the rows of a batch: number within the segment, version, segment.
   readonly #local = new Uint32Array(BATCH_ROWS);
@@ -210,8 +210,9 @@ class RowReader implements Reader {
 
   /** The segments as they are now, for copying in units. */
   #openParts(unit: UnitBytes): void {
+    const { layout } = this.#header;
+    if (layout === this.#partsLayout && unit === this.#partsUnit) return;
     const { rows } = this.#header;
-    if (rows === this.#partsRows && unit === this.#partsUnit) return;
     const { segments, rowSize } = this.#layout;
     const parts: Part[] = [];
     for (const [index, segment] of segments.entries()) {
@@ -225,7 +226,7 @@ class RowReader implements Reader {
       parts.push({ index, segment, firstRow, endRow: firstRow + count, source, versions });
     }
     this.#parts = parts;
-    this.#partsRows = rows;
+    this.#partsLayout = layout;
     this.#partsUnit = unit;
   }
 

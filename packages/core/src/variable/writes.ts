@@ -33,6 +33,16 @@ export function writeNow(variables: readonly HasInternals[], write: () => void):
   closeWrites("script", variables);
 }
 
+/** The same for a model variable and all slots beside it. The write must not fail. */
+export function writeWithSlots(model: HasInternals, write: () => void): void {
+  const { header } = model[variableInternals];
+  header.beginWrite("script", false);
+  header.beginWrite("script", true);
+  write();
+  header.endWrite("script", true);
+  header.endWrite("script", false);
+}
+
 /** The same for work that asks its driver for something. */
 export function* writing<Request, Outcome, Answer>(
   kind: WriteKind,
