@@ -69,6 +69,7 @@ export class Twin {
     const given = withNull ? pairs : pairs.filter(([gradient]) => gradient !== null);
     if (mode === "sync") this.optimizer.applyGradientsSync(given);
     else await this.optimizer.applyGradients(given);
+    await this.#runtime.synchronize();
   }
 
   /** Another number of rows of both; `added` makes the numbers of as many elements as come, zeros without it. */

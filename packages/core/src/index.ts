@@ -22,7 +22,14 @@ export { type ApplyOptions, type FromConfigOptions, Optimizer } from "./optimize
 export type { OptimizerOptions } from "./optimizer/options.js";
 export type { ReferenceOptions } from "./optimizer/slots.js";
 export type { KernelUpdate, StepGradient } from "./optimizer/step.js";
-export { type CloseOptions, Runtime, type RuntimeEvents, type RuntimeOptions } from "./runtime/runtime.js";
+export type { VariablePlacement } from "./placement/policy.js";
+export type { Placement } from "./runtime/placement.js";
+export {
+  type CloseOptions,
+  Runtime,
+  type RuntimeEvents,
+  type RuntimeOptions,
+} from "./runtime/runtime.js";
 export * from "./schedules/index.js";
 export { AttachedVariable, type AttachOptions } from "./variable/attached.js";
 export type { VariableHandle } from "./variable/handle.js";

@@ -121,7 +121,8 @@ export class Adagrad extends Optimizer {
   }
 
   /**
-   * The bare update of one variable: no clipping, averages or counting. Runs on the calling thread.
+   * The bare update of one variable: no clipping, averages or counting. Runs on the calling thread, or where the
+   * variable lives.
    * Source: Keras 2.9.0 `Adagrad.update_step`.
    * @throws as applyGradients, and StateError while the optimizer's first asynchronous step is filling its slots
    * @example
@@ -143,6 +144,7 @@ export class Adagrad extends Optimizer {
       learningRate: this.learningRate,
       clip: { kind: "none" },
       average: null,
+      accelerated: true,
       slots: this.accumulators,
       averageOf: () => undefined,
       makeLazy: () => {},

@@ -26,7 +26,7 @@ export interface OptimizerOptions {
    * date; before reading `data`, call `await variable.materialize()`. See docs/averages.md.
    */
   readonly sparseEma?: SparseEma | undefined;
-  /** Lets a step go to a GPU where there is one. Default true; ignored without one, as in Keras. */
+  /** Lets steps go to a GPU where there is one. Default true; ignored without one, as in Keras. See docs/gpu.md. */
   readonly jitCompile?: boolean | undefined;
   /** Prefix of the names of optimizer variables. Default: the class' name. */
   readonly name?: string | null | undefined;

@@ -45,6 +45,8 @@ export interface PreparedStep {
   readonly learningRate: number;
   readonly clip: ClipPlan;
   readonly average: AveragePlan | null;
+  /** Whether an accelerator may take it. */
+  readonly accelerated: boolean;
   /** All slots of the optimizer; none is freed while the step runs. */
   readonly slots: readonly Variable[];
   /** What new slots are to be filled with before anything reads them; undefined when the step made none. */
@@ -125,7 +127,8 @@ function* kernelStep(
     if (gradient.kind === "dense") written.push(variable, kernels[i]!.accumulator);
     if (gradient.kind === "dense" || lazy === undefined) written.push(...averaged(step, variable));
   }
-  const plan = { updates, clip: step.clip, average: step.average, elements };
+  const { clip, average, accelerated } = step;
+  const plan = { updates, clip, average, elements, accelerated };
   return yield* execute(step, plan, written);
 }
 
@@ -227,7 +230,7 @@ function updatePlan(
   update: KernelUpdate | "clip" | "average",
   lazy?: LazyAverage,
 ): UpdatePlan {
-  const { storage, rowSize, pin } = variable[variableInternals];
+  const { storage, rowSize, pin, place } = variable[variableInternals];
   const kernel = typeof update === "string" ? undefined : update;
   const average = step.average === null ? undefined : step.averageOf(variable);
   const segments = storage.segments.map(
@@ -246,6 +249,9 @@ function updatePlan(
   );
   return {
     operation: kernel?.operation ?? (update as "clip" | "average"),
+    name: variable.name,
+    // Lazy averages are the CPU's: the variable does not go back and forth between steps with slices and dense ones.
+    place: variable[variableInternals].lazy === undefined ? place : "cpu",
     dtype: variable.dtype,
     rowSize,
     pin,

@@ -9,18 +9,24 @@ import {
 } from "@shardgrad/workers";
 import { ArgumentError, ClosedRuntimeError, OptionError } from "../errors/index.js";
 import { SafeEmitter } from "../events/emitter.js";
+import type { PlacedDevice } from "../placement/placed-device.js";
 import { type VariableInternals, variableInternals } from "../variable/internals.js";
 import { checkDtype, checkShape, sizeOf } from "../variable/values.js";
 import { EventLoopShare } from "./event-loop-share.js";
 import { type RuntimeInternals, runtimeInternals } from "./internals.js";
 import { checkRuntimeOptions } from "./options.js";
+import { type Placement, placedDevice, placementOf } from "./placement.js";
 import { StepQueue } from "./step-queue.js";
 
 export interface RuntimeOptions {
   /** Worker threads that share a step. 0 runs everything on the calling thread. Default: all processors. */
   readonly threads?: number;
-  /** Where steps run. Only the CPU is known so far; `auto` is the default. */
-  readonly device?: "auto" | "cpu";
+  /**
+   * Where steps run. `auto`, the default: on the CPU, and large steps on a GPU where the package `@shardgrad/gpu` is
+   * installed and finds one. `cuda`, `webgpu`: everything there that can be, on the CPU where it cannot be opened. `cpu`:
+   * nowhere else. See docs/gpu.md.
+   */
+  readonly device?: "auto" | "cpu" | "cuda" | "webgpu" | "tfjs";
   /**
    * `wasm` kernels run everywhere; `native` ones use the processor's widest vectors and prefetching. The results have
    * the same bits. `auto`, the default, takes native ones where the package has them for this platform, except for
@@ -34,6 +40,12 @@ export interface RuntimeOptions {
   readonly inlineThreshold?: number;
   /** Asynchronous steps that may wait behind the running one. Default 1024. */
   readonly maxQueue?: number;
+  /**
+   * Bytes of gradients that are kept so that nothing is lost when a device is: when they are full, everything on the
+   * device is copied to the host. Default: 512 MiB, or as much as the device holds if that is more. 0 copies after
+   * every step.
+   */
+  readonly journalBytes?: number;
   /** Largest size of one shared memory in bytes, at most and by default 4 GiB. Larger variables are split. */
   readonly arenaBytes?: number;
 }
@@ -44,6 +56,15 @@ export interface RuntimeEvents {
   drain: { readonly runtime: Runtime };
   /** A thread ended unexpectedly; it is replaced before the next step that needs it. */
   workerLost: { readonly lane: number; readonly runtime: Runtime };
+  /** A device went away, or failed; steps go on on the CPU with everything that was done. */
+  deviceLost: { readonly device: string; readonly reason: string; readonly runtime: Runtime };
+  /** Steps run elsewhere from now on, or a device that was asked for cannot be had. */
+  deviceChanged: {
+    readonly from: string;
+    readonly to: string;
+    readonly reason: string;
+    readonly runtime: Runtime;
+  };
   /** A listener failed. */
   error: unknown;
 }
@@ -56,7 +77,6 @@ export interface CloseOptions {
 }
 
 const DEFAULT_MAX_QUEUE = 1_024;
-
 let shared: Runtime | undefined;
 
 /**
@@ -78,6 +98,7 @@ export class Runtime extends SafeEmitter<RuntimeEvents> {
   readonly [runtimeInternals]: RuntimeInternals;
   readonly #memory: MemoryPool;
   readonly #device: CpuDevice;
+  readonly #placed: PlacedDevice | undefined;
   readonly #queue: StepQueue;
   readonly #allocated = new WeakMap<TypedArray, () => void>();
   #closing: Promise<void> | undefined;
@@ -97,12 +118,21 @@ export class Runtime extends SafeEmitter<RuntimeEvents> {
       this.#memory,
       { laneLost: (lane) => this.emit("workerLost", { lane, runtime: this }) },
     );
+    this.#placed = placedDevice(options, this.#device, this.#memory, {
+      lost: (device, reason) => this.emit("deviceLost", { device, reason, runtime: this }),
+      changed: (change) => {
+        const isHeard = this.wants("deviceChanged");
+        this.emit("deviceChanged", { ...change, runtime: this });
+        return isHeard;
+      },
+    });
     this.#queue = new StepQueue(options.maxQueue ?? DEFAULT_MAX_QUEUE, () => {
       if (this.wants("drain")) this.emit("drain", { runtime: this });
     });
     this[runtimeInternals] = {
       memory: this.#memory,
-      device: this.#device,
+      device: this.#placed ?? this.#device,
+      placed: this.#placed,
       queue: this.#queue,
       share: new EventLoopShare(),
     };
@@ -187,14 +217,43 @@ export class Runtime extends SafeEmitter<RuntimeEvents> {
   }
 
   /**
-   * Starts the threads now rather than on first need. Synchronous steps use threads only once they are up.
+   * Starts the threads, and opens a device that was asked for by name, now rather than on first need. Synchronous steps
+   * use threads only once they are up.
    * @throws ClosedRuntimeError
    */
   async ready(): Promise<void> {
     this.#refuseWhenClosed();
     // A synchronous loop gives the event loop no turn in which threads could learn of a memory made later.
     this.#memory.ensureArena();
-    await this.#device.ready();
+    await Promise.all([this.#device.ready(), this.#placed?.ready()]);
+  }
+
+  /**
+   * Brings the current values of all variables and slots that live on a device to the host, so that `data`, `segments`,
+   * `assign` and `toArray` can be used until the next step. Nothing without a device.
+   *
+   * @example
+   * import { Adagrad, Runtime, Variable } from "@shardgrad/core";
+   * const runtime = new Runtime({ device: "auto" });
+   * const weights = Variable.zeros([4], { runtime });
+   * await new Adagrad({ runtime }).applyGradients([[[1, 2, 3, 4], weights]]);
+   * await runtime.synchronize();
+   * console.log(weights.data.length); // 4
+   */
+  async synchronize(): Promise<void> {
+    await this.#placed?.synchronize();
+  }
+
+  /**
+   * Which variables live where, and why. See docs/gpu.md.
+   *
+   * @example
+   * import { Runtime } from "@shardgrad/core";
+   * const { device, variables } = new Runtime({ device: "cpu" }).placement();
+   * console.log(device, variables); // null []
+   */
+  placement(): Placement {
+    return placementOf(this.#placed);
   }
 
   /**
@@ -235,6 +294,7 @@ export class Runtime extends SafeEmitter<RuntimeEvents> {
       clearTimeout(timer);
       signal?.removeEventListener("abort", giveUp);
     }
+    await this.#placed?.close();
     await this.#device.close();
   }
 

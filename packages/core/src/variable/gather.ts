@@ -78,17 +78,22 @@ const CHUNK = 65_536;
  * @param read - the variable as it is when its turn comes; throws when it is gone
  */
 export function gatherInQueue(
-  { indices, target }: Gather,
+  { indices, target, out }: Gather,
   { runtime, rowSize, storage }: VariableInternals,
   read: () => Readable,
 ): Promise<void> {
-  const { queue, share } = runtime[runtimeInternals];
+  const { queue, share, placed } = runtime[runtimeInternals];
   const step = rowsOfChunk(rowSize);
   return queue.run(async () => {
     const { reader } = read();
     reader.checkRows(indices);
     storage.hold();
     try {
+      if (placed?.has(storage.segments)) {
+        const { buffer, byteOffset, byteLength } = out;
+        const bytes = new Uint8Array(buffer, byteOffset, byteLength);
+        if (await placed.gather(storage.segments, rowSize, indices, bytes)) return;
+      }
       await share.turn();
       for (let at = 0; at < indices.length; at += step) {
         if (at > 0) await new Promise((resolve) => setImmediate(resolve));

@@ -21,6 +21,8 @@ export interface VariableInternals {
   readonly model: VariableInternals | undefined;
   /** Keeps a small variable on one lane for its life. */
   readonly pin: number;
+  /** Where it is to live: of a slot, where its model does. */
+  place: "auto" | "cpu" | "gpu";
   /** What new rows start with, unless a resize says something else. */
   readonly initializer: Initializer;
   /** What is resized with the variable, in the order in which it came. */

@@ -72,6 +72,7 @@ export function makeVariable(
       model: model?.[variableInternals],
       followers: new Set<never>(),
       lazy: undefined,
+      place: options.device ?? "auto",
     } as const;
     return { shape: Object.freeze([...shape]), dtype, internals, model };
   } catch (error) {

@@ -21,12 +21,21 @@ export interface VariableOptions {
    * takes them (about 870 MiB). Only address space is reserved. Default: the rows of `shape`.
    */
   readonly reserveRows?: number | undefined;
+  /**
+   * Where the variable, its accumulators and averages live when the runtime has a device: `gpu` wherever that can be,
+   * `cpu` never there, `auto` (the default) by size and use. See docs/gpu.md.
+   */
+  readonly device?: "auto" | "cpu" | "gpu" | undefined;
 }
 
-const optionNames = new Set(["name", "shape", "dtype", "runtime", "trainable", "reserveRows"]);
+const optionNames = new Set(["name", "shape", "dtype", "runtime", "trainable", "reserveRows", "device"]);
 
-/** @throws OptionError for an option that is unknown */
+/** @throws OptionError for an option that is unknown, or no device */
 export function checkNames(options: VariableOptions): void {
+  const { device = "auto" } = options;
+  if (device !== "auto" && device !== "cpu" && device !== "gpu") {
+    throw new OptionError({ argument: "device", received: device, expected: '"auto", "cpu" or "gpu"' });
+  }
   for (const [name, value] of Object.entries(options)) {
     if (optionNames.has(name)) continue;
     const message = `Unknown option \`${name}\` of Variable.`;

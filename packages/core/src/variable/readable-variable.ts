@@ -1,6 +1,7 @@
 import type { DType, TypedArray } from "@shardgrad/workers";
 import { SplitVariableError } from "../errors/index.js";
 import type { RowIndices } from "../gradients/indexed-slices.js";
+import { runtimeInternals } from "../runtime/internals.js";
 import { follow, SlotRows } from "./followers.js";
 import { checkGather, gatherInQueue, type Readable, readAll } from "./gather.js";
 import { makeHandle, readableOf, type VariableHandle } from "./handle.js";
@@ -68,8 +69,9 @@ export abstract class ReadableVariable {
 
   /**
    * Live view of the elements in shared memory; float16 as bit patterns. Its buffer can be posted to threads.
-   * It must not be used after `dispose`.
-   * @throws DisposedVariableError, SplitVariableError when the variable lies in several memories
+   * It must not be used after `dispose`, and not after a step that ran on a device: ask for it again then.
+   * @throws DisposedVariableError, SplitVariableError when the variable lies in several memories, StaleValuesError when
+   *   the current values are on a device
    */
   get data(): TypedArray {
     refuseWhenDisposed(this);
@@ -82,7 +84,7 @@ export abstract class ReadableVariable {
     return segments[0]!.view;
   }
 
-  /** Live views of all elements in order, one for each memory. @throws DisposedVariableError */
+  /** Live views of all elements in order, one for each memory. @throws DisposedVariableError, StaleValuesError */
   get segments(): readonly VariableSegment[] {
     refuseWhenDisposed(this);
     return this.#storage.segments.map(({ start, view }) => ({ start, data: view }));
@@ -95,7 +97,7 @@ export abstract class ReadableVariable {
 
   /**
    * The values as numbers, nested by shape; each row is consistent, as with `gather`.
-   * @throws DisposedVariableError, StateError as `gather`
+   * @throws DisposedVariableError, StateError and StaleValuesError as `gather`
    */
   toArray(): NestedArray {
     refuseWhenDisposed(this);
@@ -113,6 +115,7 @@ export abstract class ReadableVariable {
    * @returns `out`, or the new array
    * @throws IndexError, DtypeError, ShapeError (also for a scalar), ArgumentError, DisposedVariableError: nothing was
    *   written. StateError for a slot that a step is filling, and when a step does not end within a minute.
+   *   StaleValuesError when the current values are on a device.
    * @example
    * import { Variable } from "@shardgrad/core";
    * const table = new Variable([[1, 2], [3, 4], [5, 6]]);
@@ -128,8 +131,8 @@ export abstract class ReadableVariable {
 
   /**
    * Copies rows between two steps of the runtime's queue, so that all are as the asynchronous steps called before have
-   * left them. Many rows are copied in parts, with turns of the event loop between. `out` belongs to the call until its
-   * promise settles.
+   * left them. Many rows are copied in parts, with turns of the event loop between. Of a variable that lives on a device
+   * only the rows come. `out` belongs to the call until its promise settles.
    * @throws (rejects) as `gather`; ClosedRuntimeError, QueueFullError
    * @example
    * import { Adagrad, Variable } from "@shardgrad/core";
@@ -141,21 +144,24 @@ export abstract class ReadableVariable {
    */
   async gatherAsync<Out extends TypedArray = TypedArray>(indices: RowIndices, out?: Out): Promise<Out> {
     refuseWhenDisposed(this);
-    const gather = checkGather(indices, out, this.#read());
+    const gather = checkGather(indices, out, this.#layout());
     await gatherInQueue(gather, this.#internals, () => {
       refuseWhenDisposed(this);
-      return this.#read();
+      return this.#layout();
     });
     return gather.out as Out;
   }
 
   /**
    * What `Variable.attach` needs to read the variable in another worker thread: a plain object for `workerData` or
-   * `postMessage`. It holds the memory, not a copy.
-   * @throws DisposedVariableError
+   * `postMessage`. It holds the memory, not a copy. The variable lives on the CPU from now on.
+   * @throws DisposedVariableError, StaleValuesError when the current values are on a device
    */
   handle(): VariableHandle {
     refuseWhenDisposed(this);
+    const { model, runtime } = this.#internals;
+    runtime[runtimeInternals].placed?.leaveNow(this.#storage.segments);
+    (model ?? this.#internals).place = "cpu";
     return makeHandle(this, this.#internals);
   }
 
@@ -183,8 +189,14 @@ export abstract class ReadableVariable {
     this.#size = sizeOf(this.#shape);
   }
 
-  /** The variable as it is read now. */
+  /** The variable as it is read now. @throws StaleValuesError */
   #read(): Readable {
+    this.#storage.refuseStale();
+    return this.#layout();
+  }
+
+  /** How the variable is read, wherever its values are. */
+  #layout(): Readable {
     const { segments } = this.#storage;
     if (this.#readable === undefined || this.#readableSegments !== segments) {
       this.#readable = readableOf(this, this.#internals);

@@ -1,4 +1,4 @@
-import { type MemoryPool, viewOf } from "@shardgrad/workers";
+import type { MemoryPool } from "@shardgrad/workers";
 import type { Fill, PendingFill } from "./initializers.js";
 import {
   cutsOf,
@@ -7,6 +7,7 @@ import {
   type Placement,
   placed,
   type StorageSegment,
+  segmentOf,
 } from "./segments.js";
 import type { Storage } from "./storage.js";
 
@@ -97,8 +98,8 @@ export function discard(memory: MemoryPool, { kept, segments }: StoragePlan): vo
 
 function resized({ dtype, memory }: Storage, segment: StorageSegment, count: number): StorageSegment {
   if (count === segment.count) return segment;
-  const { home, block } = segment;
-  return { ...segment, count, view: viewOf(dtype, memory.bufferOf(home.arena), block.offset, count) };
+  const { start, home, block, versions, room } = segment;
+  return segmentOf(memory, dtype, { start, count, home, block, versions, room });
 }
 
 /** New elements of a segment, counted from its first. */

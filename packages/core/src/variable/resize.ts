@@ -18,21 +18,24 @@ export interface ResizeOptions {
 /** Resizes behind the steps that were called before, and before those that are called later. */
 export async function resizeInTurn(variable: Variable, rows: number, options: ResizeOptions): Promise<void> {
   checkResize(variable, rows, options);
-  const { queue, share } = internalsOf(variable);
+  const { queue, share, placed } = internalsOf(variable);
   await queue.run(async () => {
     const turn = share.turn();
     if (turn !== undefined) await turn;
+    const { segments } = variable[variableInternals].storage;
+    if (placed?.has(segments)) await placed.leave(segments);
     for (const _ of resize(variable, rows, options)) await eventLoopTurn();
   });
 }
 
 export function resizeAtOnce(variable: Variable, rows: number, options: ResizeOptions): void {
   checkResize(variable, rows, options);
-  const { queue } = internalsOf(variable);
+  const { queue, placed } = internalsOf(variable);
   if (queue.closed) throw new ClosedRuntimeError();
   if (queue.pending > 0) {
     throw new StateError(`resizeRowsSync: ${queue.pending} steps wait or run; await them first.`);
   }
+  placed?.leaveNow(variable[variableInternals].storage.segments);
   for (const _ of resize(variable, rows, options));
 }
 

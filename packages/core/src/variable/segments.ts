@@ -19,9 +19,31 @@ export interface StorageSegment {
   readonly count: number;
   readonly home: Home;
   readonly block: Block;
+  /**
+   * Live elements, which the caller may write. @throws StaleValuesError when a device has changed them since the host's
+   * copy was current
+   */
   readonly view: TypedArray;
   readonly versions: RowVersions;
   readonly room: SegmentRoom;
+}
+
+/** A segment whose elements may leave for a device: who asks for them here is told when they did. */
+export function segmentOf(
+  memory: MemoryPool,
+  dtype: DType,
+  segment: Omit<StorageSegment, "view">,
+): StorageSegment {
+  const { home, block, count } = segment;
+  const view = viewOf(dtype, memory.bufferOf(home.arena), block.offset, count);
+  const { start, versions, room } = segment;
+  return {
+    ...{ start, count, home, block, versions, room },
+    get view() {
+      memory.residency?.hostAccess(home.arena.id, block.offset);
+      return view;
+    },
+  };
 }
 
 /** What a segment's block has room for; the same object for all sizes that the segment takes. */
@@ -66,14 +88,13 @@ function makeSegment(
   versions.users++;
   try {
     const block = memory.allocateAt(home, capacity * bytes, zeroed ? count * bytes : false);
-    const view = viewOf(dtype, memory.bufferOf(home.arena), block.offset, count);
     serials = (serials + 1) | 0;
     const room = {
       serial: serials,
       capacity,
       clean: Math.max(zeroed ? count : 0, Math.ceil(block.cleanFrom / bytes)),
     };
-    return { start, count, home, block, view, versions, room };
+    return segmentOf(memory, dtype, { start, count, home, block, versions, room });
   } catch (error) {
     letGoOf(memory, home, versions);
     throw error;
@@ -103,6 +124,7 @@ export function makeSegments(
 
 export function freeSegments(memory: MemoryPool, segments: readonly StorageSegment[]): void {
   for (const { home, block, versions } of segments) {
+    memory.residency?.released(home.arena.id, block.offset);
     memory.releaseAt(home, block);
     letGoOf(memory, home, versions);
   }

@@ -1,4 +1,4 @@
-import type { DType, MemoryPool } from "@shardgrad/workers";
+import type { DType, MemoryPool, TypedArray } from "@shardgrad/workers";
 import type { StoragePlan } from "./resize-plan.js";
 import {
   cutsOf,
@@ -77,6 +77,10 @@ export class Storage {
   /** Takes the segments of a plan, and gives back those that it drops. */
   publish({ kept, segments }: StoragePlan): void {
     const dropped = this.#segments.slice(kept);
+    // A device would know segments of another size.
+    this.#segments.slice(0, kept).forEach(({ home, block }, i) => {
+      if (segments[i] !== this.#segments[i]) this.memory.residency?.released(home.arena.id, block.offset);
+    });
     this.#segments = segments;
     freeSegments(this.memory, dropped);
   }
@@ -99,6 +103,33 @@ export class Storage {
   release(): void {
     this.#releaseWanted = true;
     if (this.#users === 0) this.#free();
+  }
+
+  /** @throws StaleValuesError when a device has changed the elements since the host's copies were current */
+  refuseStale(): void {
+    const { residency } = this.memory;
+    if (residency === undefined) return;
+    for (const { home, block } of this.#segments) residency.hostRead(home.arena.id, block.offset);
+  }
+
+  /** Copies the current values, wherever they are. `target` has an element for each of the storage's. */
+  async read(target: TypedArray): Promise<void> {
+    const { buffer, byteOffset, BYTES_PER_ELEMENT } = target;
+    this.hold();
+    try {
+      // Asked of all before the first is waited for: no step comes in between.
+      const coming = this.#segments.map((segment) => {
+        const { start, count, home, block } = segment;
+        const at = byteOffset + start * BYTES_PER_ELEMENT;
+        const bytes = new Uint8Array(buffer, at, count * BYTES_PER_ELEMENT);
+        const fromDevice = this.memory.residency?.read(home.arena.id, block.offset, bytes);
+        if (fromDevice === undefined) target.set(segment.view, start);
+        return fromDevice;
+      });
+      await Promise.all(coming);
+    } finally {
+      this.letGo();
+    }
   }
 
   #free(): void {

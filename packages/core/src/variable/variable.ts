@@ -1,4 +1,4 @@
-import type { TypedArray } from "@shardgrad/workers";
+import { dtypeInfo, type TypedArray, viewOf } from "@shardgrad/workers";
 import { ArgumentError, StateError } from "../errors/index.js";
 import { runtimeInternals } from "../runtime/internals.js";
 import { AttachedVariable, type AttachOptions } from "./attached.js";
@@ -81,7 +81,8 @@ export class Variable extends ReadableVariable {
   /**
    * Replaces all values.
    * @throws ShapeError, DtypeError for a typed array of another dtype, ArgumentError, DisposedVariableError;
-   *   StateError with lazy averages while asynchronous steps are pending
+   *   StaleValuesError when the values are on a device (`await runtime.synchronize()` first); StateError with lazy
+   *   averages while asynchronous steps are pending
    */
   assign(values: NestedArray | TypedArray): void {
     refuseWhenDisposed(this);
@@ -94,6 +95,25 @@ export class Variable extends ReadableVariable {
     writeNow([this], () => {
       for (const { view, start } of this[variableInternals].storage.segments) fill(view, start);
     });
+  }
+
+  /**
+   * A copy of the values as they are after the steps that have ended, wherever the variable lives.
+   *
+   * @returns a typed array of `size` elements; float16 as bit patterns
+   * @throws (rejects) DisposedVariableError; as `materialize` where averages are kept lazily
+   * @example
+   * import { Variable } from "@shardgrad/core";
+   * console.log(await new Variable([[1, 2], [3, 4]]).read()); // Float32Array(4) [ 1, 2, 3, 4 ]
+   */
+  async read(): Promise<TypedArray> {
+    refuseWhenDisposed(this);
+    const { lazy, storage } = this[variableInternals];
+    if (lazy?.behind) await this.materialize();
+    const { bytes } = dtypeInfo[this.dtype];
+    const target = viewOf(this.dtype, new ArrayBuffer(this.size * bytes), 0, this.size);
+    await storage.read(target);
+    return target;
   }
 
   /**

@@ -1,0 +1,184 @@
+import {
+  type Accelerator,
+  LaneLostError,
+  type StepOutcome,
+  type StepPlan,
+  type UpdatePlan,
+} from "@shardgrad/workers";
+import { StaleValuesError } from "../errors/index.js";
+import { AcceleratorHolder } from "./accelerator-holder.js";
+import type { JournalEntry } from "./journal.js";
+import { damageOfBoth, knownClip, normPlan, outcomeOf, partOf } from "./parts.js";
+import { LEAST_ELEMENTS } from "./policy.js";
+import { isHome } from "./residents.js";
+
+/** What executes the plans of steps. */
+export interface StepDevice {
+  run(plan: StepPlan): Promise<StepOutcome>;
+  /** Blocks the calling thread. */
+  runSync(plan: StepPlan): StepOutcome;
+  /** Waits on the calling thread until no lane writes; false when a lane does not end. */
+  settle(): boolean;
+}
+
+/**
+ * Runs steps on an accelerator and on the CPU, each variable where it lives.
+ *
+ * Only one asynchronous step runs at a time. Synchronous steps may come in between its turns: launching, noting it in
+ * the journal and the residents are one turn, and so is replaying.
+ */
+export class PlacedDevice extends AcceleratorHolder implements StepDevice {
+  run(plan: StepPlan): Promise<StepOutcome> {
+    const mayOpen = !this.wasOpened && this.#wantsDevice(plan);
+    if (this.accelerator !== undefined || mayOpen || this.hasFault) return this.#run(plan);
+    return this.cpu.run(plan);
+  }
+
+  runSync(plan: StepPlan): StepOutcome {
+    this.refuseAfterFault();
+    const accelerator = this.accelerator;
+    if (accelerator === undefined) return this.cpu.runSync(plan);
+    // A synchronous step cannot bring anything home or wait for room: each variable is computed where it is.
+    const onDevice = plan.updates.filter(
+      (update) =>
+        plan.accelerated &&
+        update.place !== "cpu" &&
+        accelerator.refusal(update) === undefined &&
+        accelerator.holds([update]),
+    );
+    const here = plan.updates.filter((update) => !onDevice.includes(update));
+    const residents = this.copies.residents.together(this.copies.ofUpdates(here));
+    if (!residents.every(isHome)) throw new StaleValuesError();
+    for (const { memory, offset } of residents) accelerator.changed(memory, offset);
+    if (onDevice.length === 0) return this.cpu.runSync(plan);
+    const norm = plan.clip.kind === "globalNorm" ? this.cpu.runSync(normPlan(plan)).globalNorm : undefined;
+    let entry: JournalEntry;
+    try {
+      entry = this.#launch(accelerator, partOf(plan, onDevice, norm));
+    } catch (error) {
+      this.lose(error);
+      return this.cpu.runSync(plan);
+    }
+    void accelerator.settled().catch((error) => this.lose(error));
+    // While the device works. The gradients are the step's only until it returns.
+    for (const _ of this.copies.journal.keep(entry));
+    if (here.length > 0) this.cpu.runSync(partOf(plan, here, norm));
+    if (this.copies.isJournalFull) this.copies.replay((step) => this.cpu.runSync(step));
+    return outcomeOf(here.length > 0 ? "hybrid" : accelerator.kind, norm);
+  }
+
+  settle(): boolean {
+    return this.cpu.settle();
+  }
+
+  #wantsDevice({ accelerated, elements, updates }: StepPlan): boolean {
+    if (!accelerated) return false;
+    return this.options.named || elements >= LEAST_ELEMENTS || updates.some(({ place }) => place === "gpu");
+  }
+
+  async #run(plan: StepPlan): Promise<StepOutcome> {
+    this.refuseAfterFault();
+    if (plan.accelerated) await this.open();
+    const accelerator = this.accelerator;
+    if (accelerator === undefined) return this.cpu.run(plan);
+    const onDevice = plan.accelerated ? await this.#prepared(plan, accelerator) : [];
+    const here = plan.updates.filter((update) => !onDevice.includes(update));
+    await this.#moveHere(here);
+    let norm: number | undefined;
+    if (onDevice.length > 0 && here.length > 0 && plan.clip.kind === "globalNorm") {
+      norm = (await this.cpu.run(normPlan(plan))).globalNorm;
+    }
+    if (onDevice.length === 0 || this.accelerator !== accelerator) return this.cpu.run(plan);
+    // A synchronous call may have taken a variable off meanwhile.
+    if (!accelerator.holds(onDevice)) return this.#run(plan);
+    return this.#runBoth(plan, accelerator, onDevice, here, norm);
+  }
+
+  /** The updates that have their room on the accelerator now. */
+  async #prepared(plan: StepPlan, accelerator: Accelerator): Promise<UpdatePlan[]> {
+    for (const update of plan.updates) {
+      const asked = this.copies.residents.takeAsked(update);
+      if (asked !== undefined) this.policy.asked(update, asked);
+    }
+    for (;;) {
+      const updates = plan.updates.filter((update) => this.policy.isForDevice(update, plan, accelerator));
+      try {
+        if (!accelerator.holds(updates)) await accelerator.prepare(updates);
+        return this.accelerator === accelerator ? updates : [];
+      } catch (error) {
+        // The largest that is not there yet is the first to do without.
+        const missing = updates.filter((update) => !accelerator.holds([update]));
+        const [largest] = missing.sort((a, b) => accelerator.bytesOf(b) - accelerator.bytesOf(a));
+        if (largest === undefined || !isOutOfMemory(error)) {
+          this.lose(error);
+          return [];
+        }
+        this.policy.refuse(largest, "the device has no room for it");
+      }
+    }
+  }
+
+  async #runBoth(
+    plan: StepPlan,
+    accelerator: Accelerator,
+    onDevice: readonly UpdatePlan[],
+    here: readonly UpdatePlan[],
+    known: number | undefined,
+  ): Promise<StepOutcome> {
+    let entry: JournalEntry;
+    try {
+      entry = this.#launch(accelerator, partOf(plan, onDevice, known));
+    } catch (error) {
+      // Without room for a gradient the device is as good as before, but of no use for this step.
+      if (isOutOfMemory(error)) await this.#moveHere(onDevice);
+      else this.lose(error);
+      return this.cpu.run(plan);
+    }
+    const settled = accelerator.settled();
+    const hereDone = here.length === 0 ? undefined : this.cpu.run(partOf(plan, here, known));
+    // Looked at below, after the device's.
+    hereDone?.catch(() => {});
+    settled.catch(() => {});
+    // While both work. A full journal is emptied before the step ends.
+    if (!this.copies.isJournalFull) for (const _ of this.copies.journal.keep(entry)) await eventLoopTurn();
+    let norm = known;
+    try {
+      const { globalNorm } = await settled;
+      norm ??= globalNorm;
+      entry.clip = knownClip(entry.clip, norm, onDevice[0]!);
+    } catch (error) {
+      this.lose(error);
+      norm ??= entry.globalNorm;
+    }
+    try {
+      await hereDone;
+      if (this.copies.isJournalFull) await this.synchronize();
+    } catch (error) {
+      throw error instanceof LaneLostError ? damageOfBoth(error, plan, onDevice, here) : error;
+    } finally {
+      this.copies.journal.finish(entry);
+    }
+    return outcomeOf(here.length > 0 ? "hybrid" : accelerator.kind, norm);
+  }
+
+  /** Enqueues a step and notes it, in one turn. Throws before anything has changed, or not at all. */
+  #launch(accelerator: Accelerator, part: StepPlan): JournalEntry {
+    accelerator.launch(part);
+    return this.copies.launched(part);
+  }
+
+  /** Variables that are about to be computed here leave the accelerator. */
+  async #moveHere(updates: readonly UpdatePlan[]): Promise<void> {
+    await this.moveHome(this.copies.ofUpdates(updates));
+  }
+}
+
+function eventLoopTurn(): Promise<void> {
+  return new Promise((resolve) => {
+    setImmediate(resolve);
+  });
+}
+
+function isOutOfMemory(error: unknown): boolean {
+  return (error as { code?: unknown } | null)?.code === "ERR_SHARDGRAD_GPU_MEMORY";
+}

@@ -1,0 +1,6 @@
+export * from "./backend/contract.js";
+export { DeviceLostError, GpuMemoryError } from "./errors.js";
+export { GpuExecutor } from "./execute/executor.js";
+export * from "./kernels/table.js";
+export { openAccelerator } from "./open.js";
+export { debugLoseWebGpu, type OpenWebGpuOptions, openWebGpu } from "./webgpu/open.js";

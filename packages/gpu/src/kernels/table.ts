@@ -1,0 +1,202 @@
+/**
+ * The one table of GPU kernels. `webgpu/*.wgsl.ts` and the CUDA sources implement it; the executor launches by it.
+ *
+ * Arithmetic: each operation is rounded to the dtype by itself, in the order of the CPU's kernels
+ * (packages/workers/native/*.inc), without fused multiply-add. Sums of squares are the exception: see `sumSquares`.
+ */
+
+/** Elements of a tile, and of one partial sum of squares: the NORM_BLOCK of the CPU. */
+export const TILE = 4096;
+
+/** How a gradient element is clipped; a and b are the first numbers of a clip slot. The numbers of the CPU kernels. */
+export const clipKinds = {
+  none: 0,
+  /** g * a */
+  scale: 1,
+  /** (g * a) / b */
+  norm: 2,
+  /** below = a < g ? a : g; below < -a ? -a : below. A NaN stays a NaN. */
+  value: 3,
+} as const;
+
+export const emaKinds = {
+  none: 0,
+  /** average = momentum * average + complement * variable */
+  update: 1,
+  /** the same, then variable = average */
+  overwrite: 2,
+} as const;
+
+/**
+ * A range of elements that one launch goes over, as 8 numbers of 32 bits; a launch takes a table of them, so that many
+ * small variables share it. Ranges are ordered by `firstTile`; the range of a tile is the last one whose firstTile is
+ * not above it. Offsets are in elements from the start of the binding.
+ */
+export const rangeFields = [
+  /** Number of the range's first tile (of TILE elements; of one row in the rowwise kernel). */
+  "firstTile",
+  /** Elements of the range. */
+  "count",
+  "variable",
+  "accumulator",
+  "average",
+  "gradient",
+  /** Clip slot of the range. */
+  "clip",
+  /** Elements of a row; only the rowwise kernel reads it. */
+  "rowSize",
+] as const;
+export const RANGE_WORDS = rangeFields.length;
+
+/**
+ * The numbers by which a group of gradients is clipped: a, b, the group's norm, 0. Four of the dtype (float32 in WGSL).
+ * What clips by value or by a scale that the host knows is written by the host.
+ */
+export const CLIP_SLOT_ELEMENTS = 4;
+
+/** A norm group as 4 numbers of 32 bits: first partial sum, their count, clip slot, 0. */
+export const NORM_GROUP_WORDS = 4;
+
+/** A row that slices name, as 4 numbers of 32 bits: row, first position in `order`, position after the last, 0. */
+export const ROW_GROUP_WORDS = 4;
+
+/** Bytes of a partial sum of squares: a float64, or in WGSL two float32, the higher part first. */
+export const PARTIAL_BYTES = 8;
+
+interface BufferParameter {
+  readonly name: string;
+  /** Elements of the dtype, 32-bit numbers, or partial sums. */
+  readonly holds: "elements" | "words" | "partials";
+  readonly access: "read" | "write" | "readWrite";
+}
+
+interface ScalarParameter {
+  readonly name: string;
+  /** `element` is rounded to the dtype by the back end; `word` is an unsigned 32-bit number. */
+  readonly type: "element" | "word";
+}
+
+export interface GpuKernel {
+  readonly buffers: readonly BufferParameter[];
+  readonly scalars: readonly ScalarParameter[];
+  /** What `Command.count` counts. */
+  readonly unit: string;
+}
+
+const elements = (name: string, access: BufferParameter["access"]) =>
+  ({ name, holds: "elements", access }) as const;
+const words = (name: string) => ({ name, holds: "words", access: "read" }) as const;
+const partials = (access: BufferParameter["access"]) =>
+  ({ name: "partials", holds: "partials", access }) as const;
+const element = (name: string) => ({ name, type: "element" }) as const;
+const word = (name: string) => ({ name, type: "word" }) as const;
+
+const update = [element("learningRate"), element("epsilon"), word("clipKind")];
+const ema = [element("momentum"), element("complement"), word("emaKind")];
+const dense = [
+  elements("variable", "readWrite"),
+  elements("accumulator", "readWrite"),
+  /** Any small buffer where emaKind is none: it is not touched. */
+  elements("average", "readWrite"),
+  elements("gradient", "read"),
+  words("ranges"),
+  elements("clips", "read"),
+];
+const rows = [
+  elements("variable", "readWrite"),
+  elements("accumulator", "readWrite"),
+  elements("values", "read"),
+  /** Numbers of slices, by row; slices of one row in list order. */
+  words("order"),
+  words("rowGroups"),
+  elements("clips", "read"),
+];
+
+export const gpuKernels = {
+  /**
+   * partials[firstPartial + p] = the sum of squares of a tile's gradient elements, where p is the range's `variable` field
+   * plus the number of the tile within its range: launches over several buffers leave their sums in the order of the
+   * step's gradients. In float64 in the CPU's order
+   * (eight running sums: workers/native/norms.inc) where the device has float64; in WGSL as double-single sums, whose
+   * relative error is below 2^-40.
+   */
+  sumSquares: {
+    buffers: [elements("gradient", "read"), words("ranges"), partials("write")],
+    scalars: [word("rangeCount"), word("firstPartial")],
+    unit: "tiles",
+  },
+  /**
+   * For each group the clip slot, from its partial sums added in order (in WGSL in any fixed order):
+   * norm = round(sqrt(round(sum))). For `norm` a = limit, b = max(norm, limit); for `scale`
+   * a = limit * min(round(1 / norm), round(1 / limit)), rounded once, NaN where the norm is not finite; b = 0.
+   * (In the CPU: `clipScalars` of workers/src/execute/lane-runner.ts. max and min are JavaScript's: NaN wins.)
+   */
+  clipScalars: {
+    buffers: [partials("read"), words("groups"), elements("clips", "write")],
+    scalars: [element("limit"), word("clipKind")],
+    unit: "groups",
+  },
+  /** Clip, accumulate, update, average and overwrite in one pass. */
+  adagradDense: { buffers: dense, scalars: [...update, ...ema, word("rangeCount")], unit: "tiles" },
+  /**
+   * The same with one accumulator element a row, which takes the mean of the row's squares. A tile is one row. The rows
+   * of one launch are all of at most 32 elements, or all longer.
+   */
+  rowwiseDense: { buffers: dense, scalars: [...update, ...ema, word("rangeCount")], unit: "rows" },
+  /**
+   * Rows by the slices that name them. Rows, slices and the arrays' elements are counted from the bindings' starts plus
+   * the offsets (in elements). `perRow` 1 sums the slices of a row before squaring. A sum starts from +0.
+   */
+  adagradRows: {
+    buffers: rows,
+    scalars: [
+      ...update,
+      word("perRow"),
+      word("rowSize"),
+      word("clip"),
+      word("variableOffset"),
+      word("accumulatorOffset"),
+      word("valuesOffset"),
+    ],
+    unit: "row groups",
+  },
+  /** The same with one accumulator element a row. */
+  rowwiseRows: {
+    buffers: rows,
+    scalars: [
+      ...update,
+      word("perRow"),
+      word("rowSize"),
+      word("clip"),
+      word("variableOffset"),
+      word("accumulatorOffset"),
+      word("valuesOffset"),
+    ],
+    unit: "row groups",
+  },
+  /** Averages of tables. Ranges as in `adagradDense`; accumulator, gradient and clip are not read. */
+  ema: {
+    buffers: [elements("variable", "readWrite"), elements("average", "readWrite"), words("ranges")],
+    scalars: [...ema, word("rangeCount")],
+    unit: "tiles",
+  },
+  /** target[i, :] = source[rows[i], :], from element offset `sourceOffset`. */
+  gather: {
+    buffers: [elements("source", "read"), words("rows"), elements("target", "write")],
+    scalars: [word("rowSize"), word("sourceOffset")],
+    unit: "rows",
+  },
+  /** target[offset + i] = value for i below count. */
+  fill: {
+    buffers: [elements("target", "write")],
+    scalars: [element("value"), word("offset"), word("elements")],
+    unit: "tiles",
+  },
+  copy: {
+    buffers: [elements("source", "read"), elements("target", "write")],
+    scalars: [word("sourceOffset"), word("targetOffset"), word("elements")],
+    unit: "tiles",
+  },
+} as const satisfies Record<string, GpuKernel>;
+
+export type GpuKernelName = keyof typeof gpuKernels;
