@@ -44,6 +44,7 @@ export default defineConfig({
           SHARDGRAD_TEST_KERNELS: kernels,
         }),
       ),
+      project("gpu", ["test/gpu/**/*.test.ts"], 60 * seconds),
       project("examples", ["test/examples/**/*.test.ts"], 120 * seconds),
       project("types", ["test/types/**/*.test.ts"], 120 * seconds),
       project("package", ["test/package/**/*.test.ts"], 180 * seconds),

@@ -16,7 +16,10 @@ export interface GpuBackend {
   readonly dtypes: readonly DType[];
   /** Resolves when the device is gone for good; never rejects, and never resolves because of `close`. */
   readonly lost: Promise<DeviceLost>;
-  /** A zeroed buffer. @throws GpuMemoryError when the device has no room */
+  /**
+   * A zeroed buffer. @throws GpuMemoryError when the device has no room; a back end that learns of it only later rejects
+   * the next `finished` with it
+   */
   allocate(bytes: number): GpuBuffer;
   free(buffer: GpuBuffer): void;
   /** Takes a copy of the source before it returns. Offsets and lengths are multiples of 4 bytes. */

@@ -114,7 +114,9 @@ const rows = [
 
 export const gpuKernels = {
   /**
-   * partials[firstPartial + tile] = the sum of squares of the tile's gradient elements. In float64 in the CPU's order
+   * partials[firstPartial + p] = the sum of squares of a tile's gradient elements, where p is the range's `variable` field
+   * plus the number of the tile within its range: launches over several buffers leave their sums in the order of the
+   * step's gradients. In float64 in the CPU's order
    * (eight running sums: workers/native/norms.inc) where the device has float64; in WGSL as double-single sums, whose
    * relative error is below 2^-40.
    */

@@ -1,0 +1,228 @@
+/// <reference types="@webgpu/types" />
+import type { Binding, Command, DeviceLost, GpuBackend, GpuBuffer, GpuLimits } from "../backend/contract.js";
+import { DeviceLostError, GpuMemoryError } from "../errors.js";
+import { gpuKernels } from "../kernels/table.js";
+import { Pipelines, SCALARS_BYTES } from "./pipelines.js";
+
+/** The numbers of GPUBufferUsage and GPUMapMode, without the globals that Node lacks. */
+const usage = { mapRead: 1, copySource: 4, copyTarget: 8, uniform: 64, storage: 128 };
+const MAP_READ = 1;
+
+/** Commands whose scalars fit into the uniform buffer at a time. */
+const COMMANDS_AT_ONCE = 256;
+
+class WebGpuBuffer implements GpuBuffer {
+  static #made = 0;
+  readonly id = ++WebGpuBuffer.#made;
+
+  constructor(
+    readonly bytes: number,
+    readonly handle: GPUBuffer,
+  ) {}
+}
+
+/** Runs the kernels through WebGPU. */
+export class WebGpuBackend implements GpuBackend {
+  readonly kind = "webgpu";
+  readonly dtypes = ["float32"] as const;
+  readonly description: string;
+  readonly isSoftware: boolean;
+  readonly limits: GpuLimits;
+  readonly lost: Promise<DeviceLost>;
+  readonly #device: GPUDevice;
+  readonly #pipelines: Pipelines;
+  readonly #scalars: GPUBuffer;
+  readonly #scalarWords = new Uint32Array((COMMANDS_AT_ONCE * SCALARS_BYTES) / 4);
+  readonly #scalarElements = new Float32Array(this.#scalarWords.buffer);
+  readonly #buffers = new Set<WebGpuBuffer>();
+  /** Bind groups by kernel and bindings; the objects they name live as long as they do. */
+  #bindGroups = new Map<string, GPUBindGroup>();
+  /** Errors that came after the call that caused them, and checks that may still bring some. */
+  #failure: unknown;
+  readonly #checks = new Set<Promise<unknown>>();
+  #lostReason: string | undefined;
+  #closed = false;
+
+  constructor(device: GPUDevice, adapter: GPUAdapterInfo) {
+    this.#device = device;
+    this.#pipelines = new Pipelines(device);
+    const { description, device: name, vendor, architecture } = adapter;
+    this.description = `${[vendor, architecture, description || name].filter(Boolean).join(" ")} (WebGPU)`;
+    this.isSoftware = adapter.isFallbackAdapter;
+    const { maxBufferSize, maxStorageBufferBindingSize } = device.limits;
+    this.limits = { bufferBytes: maxBufferSize, bindingBytes: maxStorageBufferBindingSize };
+    this.#scalars = device.createBuffer({
+      label: "scalars",
+      size: this.#scalarWords.byteLength,
+      usage: usage.uniform | usage.copyTarget,
+    });
+    this.lost = new Promise((resolve) => {
+      void device.lost.then(({ message, reason }) => {
+        this.#lostReason = message || reason;
+        if (!this.#closed) resolve({ reason: this.#lostReason });
+      });
+    });
+    device.addEventListener("uncapturederror", (event) => {
+      event.preventDefault();
+      this.#failure ??= new Error(`WebGPU: ${event.error.message}`);
+    });
+  }
+
+  allocate(bytes: number): GpuBuffer {
+    this.#refuseWhenLost();
+    const size = Math.max(Math.ceil(bytes / 4) * 4, 4);
+    if (size > this.limits.bufferBytes) throw new GpuMemoryError(bytes);
+    this.#device.pushErrorScope("out-of-memory");
+    const handle = this.#device.createBuffer({
+      size,
+      usage: usage.storage | usage.copySource | usage.copyTarget,
+    });
+    this.#check(
+      this.#device.popErrorScope().then((error) => {
+        if (error !== null) throw new GpuMemoryError(bytes, { cause: new Error(error.message) });
+      }),
+    );
+    const buffer = new WebGpuBuffer(size, handle);
+    this.#buffers.add(buffer);
+    return buffer;
+  }
+
+  free(buffer: GpuBuffer): void {
+    const known = buffer as WebGpuBuffer;
+    if (!this.#buffers.delete(known)) return;
+    known.handle.destroy();
+    this.#bindGroups.clear();
+  }
+
+  upload(buffer: GpuBuffer, byteOffset: number, source: ArrayBufferView): void {
+    if (source.byteLength === 0) return;
+    this.#refuseWhenLost();
+    const { handle } = buffer as WebGpuBuffer;
+    const bytes = new Uint8Array(source.buffer as ArrayBuffer, source.byteOffset, source.byteLength);
+    this.#device.queue.writeBuffer(handle, byteOffset, bytes);
+  }
+
+  async download(buffer: GpuBuffer, byteOffset: number, target: ArrayBufferView): Promise<void> {
+    if (target.byteLength === 0) return;
+    this.#refuseWhenLost();
+    const size = target.byteLength;
+    const staging = this.#device.createBuffer({ size, usage: usage.mapRead | usage.copyTarget });
+    const encoder = this.#device.createCommandEncoder();
+    encoder.copyBufferToBuffer((buffer as WebGpuBuffer).handle, byteOffset, staging, 0, size);
+    this.#device.queue.submit([encoder.finish()]);
+    try {
+      await staging.mapAsync(MAP_READ);
+      const bytes = new Uint8Array(target.buffer as ArrayBuffer, target.byteOffset, size);
+      bytes.set(new Uint8Array(staging.getMappedRange()));
+      staging.unmap();
+      if (this.#failure !== undefined) throw this.#failure;
+    } catch (error) {
+      throw await this.#failureOf(error);
+    } finally {
+      staging.destroy();
+    }
+  }
+
+  launch(commands: readonly Command[]): void {
+    this.#refuseWhenLost();
+    for (let at = 0; at < commands.length; at += COMMANDS_AT_ONCE) {
+      this.#submit(commands.slice(at, at + COMMANDS_AT_ONCE));
+    }
+  }
+
+  async finished(): Promise<void> {
+    await this.#device.queue.onSubmittedWorkDone().catch(() => {});
+    await Promise.all(this.#checks);
+    // Loss is told by a promise of its own, which may settle a little later.
+    await Promise.resolve();
+    const failure = this.#failure;
+    this.#failure = undefined;
+    this.#refuseWhenLost();
+    if (failure !== undefined) throw failure;
+  }
+
+  memory(): { readonly held: number } {
+    let held = 0;
+    for (const { bytes } of this.#buffers) held += bytes;
+    return { held };
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    await Promise.all(this.#checks);
+    this.#device.destroy();
+    this.#buffers.clear();
+    this.#bindGroups.clear();
+  }
+
+  /** Loses the device as a fault of the driver would. */
+  debugLose(): void {
+    this.#device.destroy();
+  }
+
+  #submit(commands: readonly Command[]): void {
+    const used = commands.map((command, i) => this.#writeScalars(command, i));
+    this.#device.queue.writeBuffer(this.#scalars, 0, this.#scalarWords, 0, (used.length * SCALARS_BYTES) / 4);
+    const encoder = this.#device.createCommandEncoder();
+    const pass = encoder.beginComputePass();
+    commands.forEach(({ kernel, buffers, scalars, count }, i) => {
+      if (count === 0) return;
+      const { pipeline, groups } = this.#pipelines.get(kernel);
+      pass.setPipeline(pipeline);
+      pass.setBindGroup(0, this.#bindGroup(kernel, buffers), [i * SCALARS_BYTES]);
+      pass.dispatchWorkgroups(groups(count, scalars));
+    });
+    pass.end();
+    this.#device.queue.submit([encoder.finish()]);
+  }
+
+  #writeScalars({ kernel, dtype, scalars, count }: Command, i: number): number {
+    if (dtype !== "float32") throw new TypeError(`WebGPU has no ${dtype}.`);
+    const at = (i * SCALARS_BYTES) / 4;
+    this.#scalarWords[at] = count;
+    gpuKernels[kernel].scalars.forEach(({ type }, k) => {
+      const into = type === "word" ? this.#scalarWords : this.#scalarElements;
+      into[at + 1 + k] = scalars[k]!;
+    });
+    return at;
+  }
+
+  #bindGroup(kernel: Command["kernel"], bindings: readonly Binding[]): GPUBindGroup {
+    let key: string = kernel;
+    for (const { buffer, offset, bytes } of bindings)
+      key += `,${(buffer as WebGpuBuffer).id}+${offset}:${bytes}`;
+    const known = this.#bindGroups.get(key);
+    if (known !== undefined) return known;
+    const entries = bindings.map(({ buffer, offset, bytes }, binding) => ({
+      binding,
+      resource: { buffer: (buffer as WebGpuBuffer).handle, offset, size: bytes },
+    }));
+    entries.push({ binding: entries.length, resource: { buffer: this.#scalars, offset: 0, size: 64 } });
+    const group = this.#device.createBindGroup({ layout: this.#pipelines.get(kernel).layout, entries });
+    if (this.#bindGroups.size >= MOST_BIND_GROUPS) this.#bindGroups.clear();
+    this.#bindGroups.set(key, group);
+    return group;
+  }
+
+  #check(check: Promise<unknown>): void {
+    const caught = check
+      .catch((error) => {
+        this.#failure ??= error;
+      })
+      .finally(() => this.#checks.delete(caught));
+    this.#checks.add(caught);
+  }
+
+  async #failureOf(error: unknown): Promise<unknown> {
+    await Promise.resolve();
+    if (this.#lostReason !== undefined) return new DeviceLostError(this.#lostReason, { cause: error });
+    return this.#failure ?? error;
+  }
+
+  #refuseWhenLost(): void {
+    if (this.#lostReason !== undefined) throw new DeviceLostError(this.#lostReason);
+  }
+}
+
+const MOST_BIND_GROUPS = 4096;

@@ -1,0 +1,112 @@
+import { type GpuKernelName, gpuKernels } from "../../kernels/table.js";
+
+/** Lanes of a workgroup: what every WebGPU device has. */
+export const LANES = 256;
+
+export interface Shader {
+  /** Elements are read and written by fours. */
+  readonly byFours?: boolean;
+  /** Lanes of a workgroup; LANES by default. */
+  readonly lanes?: number;
+  /** Units of work that one workgroup takes at a time; 1 by default. */
+  readonly unitsPerGroup?: (scalars: readonly number[]) => number;
+  readonly code: string;
+}
+
+/** The declarations of a kernel's buffers and scalars, from the table. `count` is the command's. */
+export function declarations(name: GpuKernelName, byFours: boolean): string {
+  const { buffers, scalars } = gpuKernels[name];
+  const types = { elements: byFours ? "vec4f" : "f32", words: "u32", partials: "vec2f" };
+  const lines = buffers.map(({ name: buffer, holds, access }, i) => {
+    // The clip slots are read one number at a time.
+    const type = buffer === "clips" ? "f32" : types[holds];
+    const mode = access === "read" ? "read" : "read_write";
+    return `@group(0) @binding(${i}) var<storage, ${mode}> ${shaderName(buffer)}: array<${type}>;`;
+  });
+  const fields = scalars.map((scalar) => `${scalar.name}: ${scalar.type === "word" ? "u32" : "f32"},`);
+  return [
+    ...lines,
+    `struct Scalars { count: u32, ${fields.join(" ")} }`,
+    `@group(0) @binding(${buffers.length}) var<uniform> scalars: Scalars;`,
+  ].join("\n");
+}
+
+/** `target` is a word that WGSL keeps for itself. */
+function shaderName(name: string): string {
+  return name === "target" ? "target_" : name;
+}
+
+/** The range of a tile: the last one whose first tile is not above it. */
+export const rangeOf = /* wgsl */ `
+fn rangeOf(tile: u32) -> u32 {
+  var low = 0u;
+  var high = scalars.rangeCount;
+  while (high - low > 1u) {
+    let middle = (low + high) / 2u;
+    if (ranges[middle * 8u] <= tile) { low = middle; } else { high = middle; }
+  }
+  return low * 8u;
+}`;
+
+/** \`clipped\` for a type, f32 or vec4f. */
+export function clipping(type: "f32" | "vec4f"): string {
+  return /* wgsl */ `
+fn clipped(g: ${type}, a: f32, b: f32) -> ${type} {
+  switch scalars.clipKind {
+    case 1u: { return g * a; }
+    case 2u: { return (g * a) / b; }
+    case 3u: {
+      let below = select(g, ${type}(a), ${type}(a) < g);
+      return select(below, ${type}(-a), below < ${type}(-a));
+    }
+    default: { return g; }
+  }
+}`;
+}
+
+/**
+ * Double-single arithmetic: a number is the unevaluated sum of two float32, the higher part first; about 48 bits.
+ * Products are split after Dekker, whose parts are exact, so that contraction to fused multiply-add changes nothing.
+ */
+export const doubleSingle = /* wgsl */ `
+fn isFinite(x: f32) -> bool {
+  return (bitcast<u32>(x) & 0x7f800000u) != 0x7f800000u;
+}
+
+/** The exact square. */
+fn square(x: f32) -> vec2f {
+  let high = x * x;
+  let t = 4097.0 * x;
+  let top = t - (t - x);
+  let rest = x - top;
+  let low = ((top * top - high) + 2.0 * (top * rest)) + rest * rest;
+  return vec2f(high, select(0.0, low, isFinite(high) && isFinite(t)));
+}
+
+fn sumOf(x: vec2f, y: vec2f) -> vec2f {
+  let s = x.x + y.x;
+  let part = s - x.x;
+  let error = (x.x - (s - part)) + (y.x - part);
+  let low = error + (x.y + y.y);
+  let high = s + low;
+  // An infinity or NaN stays what it is: its error term would be NaN.
+  let finite = isFinite(s);
+  return vec2f(select(s, high, finite), select(0.0, low - (high - s), finite));
+}`;
+
+/** Sum over the workgroup of double-single numbers, in a fixed order; the same for every lane. */
+export function workgroupSum(lanes: number): string {
+  return /* wgsl */ `
+var<workgroup> sums: array<vec2f, ${lanes}>;
+
+fn workgroupSum(mine: vec2f, lane: u32) -> vec2f {
+  sums[lane] = mine;
+  workgroupBarrier();
+  for (var reach = ${lanes / 2}u; reach > 0u; reach /= 2u) {
+    if (lane < reach) { sums[lane] = sumOf(sums[lane], sums[lane + reach]); }
+    workgroupBarrier();
+  }
+  let total = workgroupUniformLoad(&sums[0]);
+  return total;
+}`;
+}

@@ -1,0 +1,70 @@
+import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { brotliDecompressSync } from "node:zlib";
+
+const require = createRequire(import.meta.url);
+
+/**
+ * Makes a Vulkan driver that runs on the processor (SwiftShader, out of the npm package `@sparticuz/chromium`) the only
+ * one of this process; to be called before the package `webgpu` is loaded. Returns why there is none, in one line.
+ */
+export function useSoftwareVulkan(): string | undefined {
+  if (process.platform !== "linux" || process.arch !== "x64") {
+    return `@sparticuz/chromium has no Vulkan driver for ${process.platform}-${process.arch}`;
+  }
+  try {
+    const folder = unpacked();
+    process.env.VK_ICD_FILENAMES = join(folder, "vk_swiftshader_icd.json");
+    // Loaded by its path, the loader is found again by its name when Dawn asks for it.
+    require("koffi").load(join(folder, "libvulkan.so.1"));
+    return undefined;
+  } catch (error) {
+    return `the software Vulkan driver could not be loaded: ${(error as Error).message.split("\n", 1)[0]}`;
+  }
+}
+
+/** Why there is no software driver here, or undefined; loads nothing. */
+export function softwareVulkanMissing(): string | undefined {
+  if (process.platform !== "linux" || process.arch !== "x64") {
+    return `@sparticuz/chromium has no Vulkan driver for ${process.platform}-${process.arch}`;
+  }
+  return undefined;
+}
+
+/** The folder with the unpacked driver, shared by all test processes. */
+function unpacked(): string {
+  const manifest = join(packageFolder(), "package.json");
+  const { version } = JSON.parse(readFileSync(manifest, "utf8"));
+  const folder = join(tmpdir(), `shardgrad-swiftshader-${version}`);
+  if (existsSync(folder)) return folder;
+  // Renamed into place when complete: several processes may do this at once, and one of them wins.
+  const own = `${folder}-${process.pid}`;
+  mkdirSync(own, { recursive: true });
+  const tar = brotliDecompressSync(readFileSync(join(packageFolder(), "bin/swiftshader.tar.br")));
+  for (const { name, content } of filesOfTar(tar)) writeFileSync(join(own, name), content, { mode: 0o755 });
+  try {
+    renameSync(own, folder);
+  } catch {
+    rmSync(own, { recursive: true });
+  }
+  return folder;
+}
+
+function packageFolder(): string {
+  return dirname(dirname(require.resolve("@sparticuz/chromium")));
+}
+
+/** The files of a tar archive: headers of 512 bytes, contents padded to the same. */
+function* filesOfTar(tar: Buffer): Generator<{ name: string; content: Buffer }> {
+  const text = (from: number, to: number) => tar.toString("latin1", from, to).replace(/\0.*$/s, "");
+  for (let at = 0; at + 512 <= tar.length && text(at, at + 100) !== ""; ) {
+    const size = Number.parseInt(text(at + 124, at + 136), 8);
+    const name = text(at, at + 100)
+      .split("/")
+      .at(-1)!;
+    if (size > 0) yield { name, content: tar.subarray(at + 512, at + 512 + size) };
+    at += 512 + Math.ceil(size / 512) * 512;
+  }
+}
