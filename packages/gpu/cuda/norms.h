@@ -28,7 +28,8 @@ template <typename REAL> INLINE double tileSum(GLOBAL const REAL *values, u32 co
   return sum;
 }
 
-// gradient, ranges, partials; rangeCount, firstPartial. One octet for each tile.
+// gradient, ranges, partials; rangeCount, firstPartial. One octet for each tile. The sums of a range stand from
+// firstPartial plus its field `variable` on.
 template <typename REAL> INLINE void sumSquares(const arguments &launch) {
   const u32 rangeCount = (u32)launch.scalars[0].word, octets = threadsOfBlock() / 8;
   GLOBAL double *partials = at<double>(launch.buffers[2]) + launch.scalars[1].word;
@@ -38,7 +39,7 @@ template <typename REAL> INLINE void sumSquares(const arguments &launch) {
     const u32 first = ((u32)tile - r.firstTile) * TILE;
     const double sum = tileSum(at<const REAL>(launch.buffers[0]) + r.gradient + first, lengthOfTile(r.count, first));
     EACH_LANE(lane) {
-      if (lane == 0) partials[tile] = sum;
+      if (lane == 0) partials[r.variable + first / TILE] = sum;
     }
   }
 }

@@ -1,0 +1,58 @@
+import { CudaBackend } from "./backend.js";
+import { chooseDevice } from "./device.js";
+import { CudaDriver, type Koffi } from "./driver.js";
+import { loadModule, readPtx } from "./kernels.js";
+
+export interface OpenCudaOptions {
+  /** Number of the device, in the driver's order. Default: the first that can be used. */
+  readonly device?: number;
+  /** Bytes of host memory that may be pinned at most. Default: a quarter of the machine's. */
+  readonly pinLimit?: number;
+  /** Path of the driver's library, in place of the one that the system finds by its name. */
+  readonly library?: string;
+}
+
+/** A back end, or why there is none in one line. */
+export async function openCuda(options: OpenCudaOptions = {}): Promise<CudaBackend | string> {
+  let koffi: Koffi;
+  try {
+    koffi = (await import("koffi")).default as unknown as Koffi;
+  } catch (error) {
+    return `CUDA: the package "koffi" could not be loaded: ${firstLine(error)}`;
+  }
+  let driver: CudaDriver;
+  try {
+    driver = new CudaDriver(koffi, options.library);
+  } catch (error) {
+    return `CUDA: no NVIDIA driver: ${firstLine(error)}`;
+  }
+  try {
+    return openDevice(driver, options);
+  } catch (error) {
+    return `CUDA: the device could not be opened: ${firstLine(error)}`;
+  }
+}
+
+function openDevice(
+  driver: CudaDriver,
+  { device: ordinal, pinLimit }: OpenCudaOptions,
+): CudaBackend | string {
+  const device = chooseDevice(driver, ordinal);
+  if (typeof device === "string") return `CUDA: ${device}`;
+  const context = driver.word("cuDevicePrimaryCtxRetain", device.handle);
+  let module: number | undefined;
+  try {
+    driver.call("cuCtxSetCurrent", context);
+    module = loadModule(driver, readPtx());
+    return new CudaBackend({ driver, device, context, module, ...(pinLimit !== undefined && { pinLimit }) });
+  } catch (error) {
+    if (module !== undefined) driver.try("cuModuleUnload", module);
+    driver.try("cuDevicePrimaryCtxRelease_v2", device.handle);
+    throw error;
+  }
+}
+
+function firstLine(error: unknown): string {
+  const message = error instanceof Error ? error.message : String(error);
+  return message.split("\n", 1)[0]!;
+}
