@@ -1,46 +1,22 @@
+import { dtypeInfo } from "@shardgrad/workers";
 import type { Command, DeviceLost, GpuBackend, GpuBuffer, GpuLimits } from "../backend/contract.js";
 import { ALIGNMENT } from "../backend/contract.js";
-import { DeviceLostError, GpuMemoryError } from "../errors.js";
-import { type GpuKernelName, gpuKernels } from "../kernels/table.js";
-import { type CudaDeviceInfo, versionOf } from "./device.js";
+import { DeviceLostError } from "../errors.js";
+import type { GpuKernelName } from "../kernels/table.js";
+import { versionOf } from "./device.js";
 import type { CudaDriver } from "./driver.js";
-import { Events } from "./events.js";
+import type { Events } from "./events.js";
 import { ArgumentWriter, shapeOf } from "./kernels.js";
+import { type CudaBuffer, DeviceMemory } from "./memory.js";
 import { PinnedMemory } from "./pinned.js";
-import { CudaError, OUT_OF_MEMORY } from "./results.js";
+import type { CudaResources } from "./resources.js";
+import { CudaError } from "./results.js";
 import { DownloadStaging, UploadStaging } from "./staging.js";
 
-/** CU_STREAM_NON_BLOCKING */
-const NON_BLOCKING = 1;
 /** Word offsets in the kernels' tables reach this far over elements of 4 bytes. */
 const REACH_BYTES = 2 ** 34 - ALIGNMENT;
 /** Events that tell which launches have ended; more than launches are likely to be under way. */
 const USE_EVENTS = 16;
-
-class CudaBuffer implements GpuBuffer {
-  /** Number of the last use by a launch or a download. */
-  lastUse = 0;
-
-  constructor(
-    readonly bytes: number,
-    readonly address: number,
-  ) {}
-}
-
-interface Retired {
-  readonly buffer: CudaBuffer;
-  /** Everything that was enqueued up to here may use it. */
-  readonly stamp: number;
-}
-
-export interface CudaContext {
-  readonly driver: CudaDriver;
-  readonly device: CudaDeviceInfo;
-  readonly context: number;
-  readonly module: number;
-  /** Bytes of host memory that may be pinned at most. */
-  readonly pinLimit?: number;
-}
 
 /**
  * Runs the kernels through the NVIDIA driver. Uploads have a stream of their own and overlap with launches:
@@ -56,21 +32,19 @@ export class CudaBackend implements GpuBackend {
   readonly description: string;
   readonly limits: GpuLimits;
   readonly lost: Promise<DeviceLost>;
-  readonly #cuda: CudaContext;
+  readonly #resources: CudaResources;
   readonly #driver: CudaDriver;
   readonly #events: Events;
+  readonly #memory: DeviceMemory;
   readonly #pinned: PinnedMemory;
   readonly #uploads: UploadStaging;
   readonly #downloads: DownloadStaging;
   readonly #argument: ArgumentWriter;
   readonly #compute: number;
   readonly #copies: number;
-  readonly #functions = new Map<string, number>();
-  readonly #buffers = new Set<CudaBuffer>();
   readonly #uploaded: number;
   readonly #used: readonly number[];
   readonly #waiting = new Set<Promise<void>>();
-  #retired: Retired[] = [];
   #uploadsPending = false;
   #uses = 0;
   /** The last use that the copies have waited for. */
@@ -81,45 +55,37 @@ export class CudaBackend implements GpuBackend {
   #lose!: (lost: DeviceLost) => void;
   #closed: Promise<void> | undefined;
 
-  /** @throws CudaError */
-  constructor(cuda: CudaContext) {
-    const { driver, device } = cuda;
-    this.#cuda = cuda;
+  /**
+   * @param pinLimit - bytes of host memory that may be pinned at most
+   * @throws CudaError
+   */
+  constructor(resources: CudaResources, pinLimit?: number) {
+    const { driver, device, events } = resources;
+    this.#resources = resources;
     this.#driver = driver;
+    this.#events = events;
     this.description = `${device.name} (CUDA ${versionOf(device.cuda)})`;
-    this.limits = {
-      bufferBytes: device.totalBytes,
-      bindingBytes: Math.min(device.totalBytes, REACH_BYTES),
-    };
+    const { totalBytes } = device;
+    this.limits = { bufferBytes: totalBytes, bindingBytes: Math.min(totalBytes, REACH_BYTES) };
     this.lost = new Promise((resolve) => {
       this.#lose = resolve;
     });
-    this.#compute = driver.word("cuStreamCreate", NON_BLOCKING);
-    this.#copies = driver.word("cuStreamCreate", NON_BLOCKING);
-    this.#events = new Events(driver, cuda.context);
-    this.#uploaded = this.#events.take();
-    this.#used = Array.from({ length: USE_EVENTS }, () => this.#events.take());
-    this.#pinned = new PinnedMemory(driver, cuda.pinLimit);
-    this.#uploads = new UploadStaging(driver, this.#events, this.#pinned, this.#copies);
+    this.#compute = resources.stream();
+    this.#copies = resources.stream();
+    this.#uploaded = events.take();
+    this.#used = Array.from({ length: USE_EVENTS }, () => events.take());
+    this.#memory = new DeviceMemory(driver);
+    this.#pinned = new PinnedMemory(driver, pinLimit);
+    this.#uploads = new UploadStaging(driver, events, this.#pinned, this.#copies);
     this.#downloads = new DownloadStaging(driver, this.#pinned);
     this.#argument = new ArgumentWriter(driver);
-    for (const kernel of Object.keys(gpuKernels)) {
-      for (const suffix of ["F32", "F64"]) {
-        const name = `${kernel}${suffix}`;
-        this.#functions.set(name, driver.word("cuModuleGetFunction", cuda.module, name));
-      }
-    }
   }
 
   allocate(bytes: number): GpuBuffer {
-    const size = Math.max(Math.ceil(bytes / ALIGNMENT), 1) * ALIGNMENT;
     return this.#guarded(() => {
-      this.#reclaim();
-      const address = this.#allocateBytes(size) ?? this.#allocateAfterWaiting(size);
-      if (address === undefined) throw new GpuMemoryError(bytes);
-      const buffer = new CudaBuffer(bytes, address);
-      this.#buffers.add(buffer);
-      this.#driver.call("cuMemsetD8Async", address, 0, size, this.#copies);
+      this.#memory.reclaim(this.#ended);
+      const buffer = this.#memory.allocate(bytes, () => this.#waitForAll());
+      this.#driver.call("cuMemsetD8Async", buffer.address, 0, buffer.roundedBytes, this.#copies);
       this.#uploadsPending = true;
       return buffer;
     });
@@ -127,8 +93,7 @@ export class CudaBackend implements GpuBackend {
 
   /** The memory is given back when the device no longer uses it. */
   free(buffer: GpuBuffer): void {
-    const known = buffer as CudaBuffer;
-    if (this.#buffers.delete(known)) this.#retired.push({ buffer: known, stamp: this.#enqueued });
+    this.#memory.free(buffer, this.#enqueued);
   }
 
   upload(buffer: GpuBuffer, byteOffset: number, source: ArrayBufferView): void {
@@ -199,12 +164,11 @@ export class CudaBackend implements GpuBackend {
     const stamp = this.#enqueued;
     await this.#wait(event);
     this.#ended = Math.max(this.#ended, stamp);
-    this.#guarded(() => this.#reclaim());
+    this.#guarded(() => this.#memory.reclaim(this.#ended));
   }
 
   memory(): { readonly free?: number; readonly held: number } {
-    let held = 0;
-    for (const { bytes } of this.#buffers) held += bytes;
+    const { held } = this.#memory;
     if (this.#gone !== undefined) return { held };
     const free = new BigUint64Array(1);
     const total = new BigUint64Array(1);
@@ -221,18 +185,10 @@ export class CudaBackend implements GpuBackend {
     if (this.#gone === undefined) await this.finished().catch(() => {});
     this.#gone ??= "it was closed";
     await Promise.allSettled(this.#waiting);
-    // From here on nothing is expected of a device that may be gone: results are not looked at.
-    const driver = this.#driver;
-    driver.try("cuCtxSetCurrent", this.#cuda.context);
-    for (const { address } of this.#buffers) driver.try("cuMemFree_v2", address);
-    for (const { buffer } of this.#retired) driver.try("cuMemFree_v2", buffer.address);
-    this.#buffers.clear();
-    this.#retired = [];
+    this.#driver.try("cuCtxSetCurrent", this.#resources.context);
+    this.#memory.close();
     this.#pinned.close();
-    this.#events.close();
-    for (const stream of [this.#copies, this.#compute]) driver.try("cuStreamDestroy_v2", stream);
-    driver.try("cuModuleUnload", this.#cuda.module);
-    driver.try("cuDevicePrimaryCtxRelease_v2", this.#cuda.device.handle);
+    this.#resources.release();
   }
 
   #uploadTo(
@@ -264,8 +220,8 @@ export class CudaBackend implements GpuBackend {
   }
 
   #function(kernel: GpuKernelName, dtype: Command["dtype"]): number {
-    const found = this.#functions.get(`${kernel}${dtype === "float32" ? "F32" : "F64"}`);
-    if (found === undefined || dtype === "float16") throw new TypeError(`CUDA has no ${dtype}.`);
+    const found = this.#resources.function(`${kernel}${dtypeInfo[dtype].suffix}`);
+    if (found === undefined) throw new TypeError(`CUDA has no ${dtype}.`);
     return found;
   }
 
@@ -303,33 +259,12 @@ export class CudaBackend implements GpuBackend {
     }
   }
 
-  #allocateBytes(size: number): number | undefined {
-    const address = new BigUint64Array(1);
-    const result = this.#driver.try("cuMemAlloc_v2", address, size);
-    if (result === OUT_OF_MEMORY) return undefined;
-    if (result !== 0) throw this.#driver.error("cuMemAlloc_v2", result);
-    return Number(address[0]);
-  }
-
-  /** Once more, when what was freed has really been given back; holds up the caller. */
-  #allocateAfterWaiting(size: number): number | undefined {
-    if (this.#retired.length === 0) return undefined;
+  /** Holds up the caller. */
+  #waitForAll(): void {
     this.#joinUploads();
     const event = this.#record();
     this.#driver.call("cuEventSynchronize", event);
     this.#events.give(event);
-    this.#ended = this.#enqueued;
-    this.#reclaim();
-    return this.#allocateBytes(size);
-  }
-
-  #reclaim(): void {
-    const kept: Retired[] = [];
-    for (const retired of this.#retired) {
-      if (retired.stamp > this.#ended) kept.push(retired);
-      else this.#driver.call("cuMemFree_v2", retired.buffer.address);
-    }
-    this.#retired = kept;
   }
 
   /** Runs driver calls in the context of the device; a failure that is not about memory ends the device. */
@@ -337,7 +272,7 @@ export class CudaBackend implements GpuBackend {
     if (this.#gone !== undefined) throw new DeviceLostError(this.#gone);
     try {
       this.#enqueued++;
-      this.#driver.call("cuCtxSetCurrent", this.#cuda.context);
+      this.#driver.call("cuCtxSetCurrent", this.#resources.context);
       return body();
     } catch (error) {
       throw this.#failed(error);

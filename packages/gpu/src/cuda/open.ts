@@ -1,7 +1,7 @@
 import { CudaBackend } from "./backend.js";
 import { chooseDevice } from "./device.js";
 import { CudaDriver, type Koffi } from "./driver.js";
-import { loadModule, readPtx } from "./kernels.js";
+import { CudaResources } from "./resources.js";
 
 export interface OpenCudaOptions {
   /** Number of the device, in the driver's order. Default: the first that can be used. */
@@ -39,15 +39,11 @@ function openDevice(
 ): CudaBackend | string {
   const device = chooseDevice(driver, ordinal);
   if (typeof device === "string") return `CUDA: ${device}`;
-  const context = driver.word("cuDevicePrimaryCtxRetain", device.handle);
-  let module: number | undefined;
+  const resources = new CudaResources(driver, device);
   try {
-    driver.call("cuCtxSetCurrent", context);
-    module = loadModule(driver, readPtx());
-    return new CudaBackend({ driver, device, context, module, ...(pinLimit !== undefined && { pinLimit }) });
+    return new CudaBackend(resources, pinLimit);
   } catch (error) {
-    if (module !== undefined) driver.try("cuModuleUnload", module);
-    driver.try("cuDevicePrimaryCtxRelease_v2", device.handle);
+    resources.release();
     throw error;
   }
 }
