@@ -1,11 +1,12 @@
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { type OpenCudaOptions, openCuda } from "@shardgrad/gpu";
+import { ptxToCpp } from "./ptx-to-cpp.js";
 
 const source = fileURLToPath(new URL("stub/", import.meta.url));
 const kernels = fileURLToPath(new URL("../../packages/gpu/cuda/", import.meta.url));
@@ -66,11 +67,16 @@ export class StubCuda {
   }
 }
 
-/** Builds the stub; why there is none in one line otherwise. */
-export function stubCuda(): StubCuda | string {
+/**
+ * Builds the stub; why there is none in one line otherwise.
+ * @param runs - the kernels' sources, or the PTX text that the package ships
+ */
+export function stubCuda(runs: "sources" | "ptx" = "sources"): StubCuda | string {
   if (process.platform !== "linux" && process.platform !== "darwin") return `no stub for ${process.platform}`;
   const compiler = process.env.CXX ?? "c++";
-  const hash = createHash("sha256").update(flags);
+  const hash = createHash("sha256").update(flags + runs);
+  const translated = runs === "ptx" ? ptxToCpp(readFileSync(join(kernels, "kernels.ptx"), "utf8")) : "";
+  hash.update(translated);
   for (const folder of [source, kernels]) {
     for (const name of readdirSync(folder).sort()) hash.update(readFileSync(join(folder, name)));
   }
@@ -80,6 +86,10 @@ export function stubCuda(): StubCuda | string {
     mkdirSync(folder, { recursive: true });
     const own = `${path}-${process.pid}`;
     const args = [...flags.split(" "), join(source, "libcuda.cpp"), "-o", own];
+    if (runs === "ptx") {
+      writeFileSync(`${own}.h`, translated);
+      args.push(`-DPTX_KERNELS="${own}.h"`);
+    }
     const { status, error, stderr } = spawnSync(compiler, args, { encoding: "utf8" });
     if (error) return `no C++ compiler (${compiler})`;
     if (status !== 0) throw new Error(`The stub does not compile:\n${stderr}`);

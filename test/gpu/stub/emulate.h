@@ -21,13 +21,6 @@ static const kernel kernels[] = {
     KERNELS_OF(THREAD, adagradRows) KERNELS_OF(THREAD, gather) KERNELS_OF(OCTET, sumSquares)
     KERNELS_OF(OCTET, rowwiseDense) KERNELS_OF(OCTET, rowwiseRows) KERNELS_OF(BLOCK, clipScalars)};
 
-static const kernel *kernelNamed(const char *name) {
-  for (const kernel &k : kernels) {
-    if (strcmp(k.name, name) == 0) return &k;
-  }
-  return nullptr;
-}
-
 // Blocks and threads in the order of `seed`: no kernel may depend on it.
 static void emulate(const kernel &k, const arguments &launch, u32 blocks, u32 threads, u32 seed) {
   const bool reverseBlocks = seed & 1, reverseThreads = seed & 2;

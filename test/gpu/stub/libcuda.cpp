@@ -2,7 +2,12 @@
 // recorded, can be told to fail, and launches run the kernel sources on the CPU. Streams run lazily and in any order
 // that their events allow, so that a missing wait shows in the numbers.
 #include "device.h"
+#if defined(PTX_KERNELS)
+#include "run-ptx.h"
+#include PTX_KERNELS
+#else
 #include "emulate.h"
+#endif
 
 #define API extern "C" __attribute__((visibility("default")))
 typedef unsigned long long handle;
@@ -33,6 +38,13 @@ static std::string text(unsigned long long value) { return std::to_string(value)
 
 // Bytes on both sides of every allocation that nothing may write.
 static const size_t fence = 256;
+
+static const kernel *kernelNamed(const char *name) {
+  for (const kernel &k : kernels) {
+    if (strcmp(k.name, name) == 0) return &k;
+  }
+  return nullptr;
+}
 
 // Orders from the tests.
 
