@@ -6,6 +6,16 @@ import { DeviceArrays } from "./device-arrays.js";
 import { stubCuda } from "./stub-cuda.js";
 
 const stub = stubCuda();
+const { Memory } = (globalThis as unknown as { WebAssembly: WebAssemblyNamespace }).WebAssembly;
+
+/** What is used of WebAssembly, whose types come with those of browsers only. */
+interface WebAssemblyNamespace {
+  readonly Memory: new (options: {
+    readonly initial: number;
+    readonly maximum: number;
+    readonly shared: boolean;
+  }) => { readonly buffer: SharedArrayBuffer; grow(pages: number): number };
+}
 
 describe.skipIf(typeof stub === "string")(
   `order and memory of the CUDA back end${typeof stub === "string" ? ` (${stub})` : ""}`,
@@ -150,7 +160,7 @@ describe.skipIf(typeof stub === "string")(
       stub.reset();
       const backend = await stub.open();
       const arrays = new DeviceArrays(backend);
-      const memory = new WebAssembly.Memory({ initial: 4, maximum: 64, shared: true });
+      const memory = new Memory({ initial: 4, maximum: 64, shared: true });
       const gradient = (from: number, count: number) =>
         new Float32Array(memory.buffer, from, count).fill(from);
       const buffer = arrays.room(200_000);
