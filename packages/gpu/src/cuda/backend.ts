@@ -140,6 +140,7 @@ export class CudaBackend implements GpuBackend {
       landing.given();
       throw error;
     }
+    this.#events.give(event);
     landing.arrived();
   }
 
@@ -163,8 +164,33 @@ export class CudaBackend implements GpuBackend {
     });
     const stamp = this.#enqueued;
     await this.#wait(event);
+    this.#events.give(event);
     this.#ended = Math.max(this.#ended, stamp);
     this.#guarded(() => this.#memory.reclaim(this.#ended));
+  }
+
+  /** Milliseconds that the device takes for what `enqueue` launches, by its own clock. */
+  async timed(enqueue: () => void): Promise<number> {
+    const [start, end] = this.#guarded(() => {
+      this.#joinUploads();
+      const made = [this.#events.timed(), this.#events.timed()] as const;
+      this.#driver.call("cuEventRecord", made[0], this.#compute);
+      return made;
+    });
+    enqueue();
+    this.#guarded(() => this.#driver.call("cuEventRecord", end, this.#compute));
+    await this.#wait(end);
+    return this.#guarded(() => this.#events.elapsed(start, end));
+  }
+
+  /** Copies within the device by the driver's own means, as a measure of its memory. */
+  copyOnDevice(from: GpuBuffer, to: GpuBuffer, bytes: number): void {
+    this.#guarded(() => {
+      this.#joinUploads();
+      const [source, target] = [from as CudaBuffer, to as CudaBuffer];
+      this.#driver.call("cuMemcpyDtoDAsync_v2", target.address, source.address, bytes, this.#compute);
+      this.#markUse([source, target]);
+    });
   }
 
   memory(): { readonly free?: number; readonly held: number } {
@@ -251,7 +277,6 @@ export class CudaBackend implements GpuBackend {
     this.#waiting.add(ended);
     try {
       await ended;
-      this.#events.give(event);
     } catch (error) {
       throw this.#failed(error);
     } finally {

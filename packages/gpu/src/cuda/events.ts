@@ -5,6 +5,8 @@ import { INVALID_CONTEXT, NOT_READY } from "./results.js";
 
 /** CU_EVENT_BLOCKING_SYNC | CU_EVENT_DISABLE_TIMING: waiting threads sleep. */
 const QUIET = 3;
+/** CU_EVENT_BLOCKING_SYNC: the device's clock is read when the event is reached. */
+const TIMED = 1;
 /** How long work is asked after at every turn of the event loop, before a thread waits for it. */
 const ASKING_MS = 0.2;
 
@@ -32,6 +34,24 @@ export class Events {
 
   give(event: number): void {
     this.#idle.push(event);
+  }
+
+  /** An event with a time, for `elapsed`. */
+  timed(): number {
+    const made = this.#driver.word("cuEventCreate", TIMED);
+    this.#all.push(made);
+    return made;
+  }
+
+  /** Milliseconds from one timed event to another; neither can be used again. */
+  elapsed(start: number, end: number): number {
+    const milliseconds = new Float32Array(1);
+    this.#driver.call("cuEventElapsedTime", milliseconds, start, end);
+    for (const event of [start, end]) {
+      this.#driver.call("cuEventDestroy_v2", event);
+      this.#all.splice(this.#all.indexOf(event), 1);
+    }
+    return milliseconds[0]!;
   }
 
   /** Resolves when what was recorded has ended. @throws CudaError, a failure of earlier work among them */
