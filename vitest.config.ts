@@ -1,6 +1,7 @@
 import { existsSync } from "node:fs";
 import { createRequire } from "node:module";
 import { defineConfig } from "vitest/config";
+import { softwareVulkanMissing } from "./test/support/software-vulkan.js";
 
 /** One project for each promise; `npx vitest run --project golden` runs one of them. */
 function project(name: string, include: string[], timeout: number, env: Record<string, string> = {}) {
@@ -28,6 +29,15 @@ function bothKernels(name: string, include: string[], timeout: number) {
 
 const seconds = 1000;
 
+const withoutVulkan = softwareVulkanMissing();
+if (withoutVulkan !== undefined) console.log(`The tests on WebGPU are left out: ${withoutVulkan}.`);
+
+/** The same tests with what can go there on WebGPU, on a software driver. */
+function onWebGpu(name: string, include: string[]) {
+  const env = { SHARDGRAD_TEST_DEVICE: "webgpu" };
+  return withoutVulkan === undefined ? [project(`${name}-webgpu`, include, 60 * seconds, env)] : [];
+}
+
 export default defineConfig({
   test: {
     pool: "forks",
@@ -45,6 +55,8 @@ export default defineConfig({
         }),
       ),
       project("gpu", ["test/gpu/**/*.test.ts"], 60 * seconds),
+      ...onWebGpu("contract", ["test/contract/devices.test.ts"]),
+      ...onWebGpu("golden", ["test/golden/trajectories.test.ts"]),
       project("examples", ["test/examples/**/*.test.ts"], 120 * seconds),
       project("types", ["test/types/**/*.test.ts"], 120 * seconds),
       project("package", ["test/package/**/*.test.ts"], 180 * seconds),

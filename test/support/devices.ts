@@ -1,4 +1,5 @@
 import { Runtime } from "@shardgrad/core";
+import { useSoftwareVulkan } from "./software-vulkan.js";
 
 type Kernels = "wasm" | "native" | "auto";
 
@@ -8,11 +9,23 @@ export const testedKernels = (process.env.SHARDGRAD_TEST_KERNELS ?? "auto") as K
 /** Whether the package was built with native kernels for this machine. */
 export const hasNativeKernels = new Runtime({ threads: 0 }).instructions !== "simd128";
 
-/** Inline and every pool size that must agree in every bit. */
-export const threadCounts = [0, 1, 2, 3, 4] as const;
+/** The device that this run of the tests is about, beside the CPU; a software driver stands in for a GPU. */
+export const testedDevice = (process.env.SHARDGRAD_TEST_DEVICE ?? "auto") as "auto" | "webgpu";
+if (testedDevice === "webgpu") {
+  const missing = useSoftwareVulkan();
+  if (missing !== undefined) throw new Error(missing);
+  process.env.SHARDGRAD_SOFTWARE_DEVICE = "1";
+}
+
+/** Inline and every pool size that must agree in every bit. With a device, threads compute only what cannot go there. */
+export const threadCounts: readonly number[] = testedDevice === "auto" ? [0, 1, 2, 3, 4] : [0, 2];
+
+/** WGSL lets a device take denormal numbers for zeros, and the software driver does. */
+export const keepsDenormals = testedDevice !== "webgpu";
 
 export function deviceName(threads: number): string {
-  return threads === 0 ? "inline" : `${threads} thread${threads === 1 ? "" : "s"}`;
+  const here = threads === 0 ? "inline" : `${threads} thread${threads === 1 ? "" : "s"}`;
+  return testedDevice === "auto" ? here : `${testedDevice} and ${here}`;
 }
 
 /** A runtime whose pool takes every step, however small. */
@@ -20,5 +33,11 @@ export function pooled(
   threads: number,
   options: { arenaBytes?: number; maxQueue?: number; kernels?: Kernels } = {},
 ): Runtime {
-  return new Runtime({ threads, inlineThreshold: 0, kernels: testedKernels, ...options });
+  return new Runtime({
+    threads,
+    inlineThreshold: 0,
+    kernels: testedKernels,
+    device: testedDevice,
+    ...options,
+  });
 }

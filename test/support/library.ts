@@ -94,6 +94,7 @@ export async function runTrajectory(
       error = thrown;
     }
     errors.push(error);
+    await runtime.synchronize();
     states.push(stateOf(optimizer, variables));
   }
   let finalizeError: unknown;

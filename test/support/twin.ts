@@ -66,6 +66,7 @@ export class Twin {
     });
     if (mode === "sync") this.optimizer.applyGradientsSync(pairs);
     else await this.optimizer.applyGradients(pairs);
+    await this.#runtime.synchronize();
   }
 
   /** Both agree in every bit of variables, accumulators and averages. */

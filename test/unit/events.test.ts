@@ -130,6 +130,8 @@ describe("diagnostics channels", () => {
       error: "shardgrad:error",
       drain: "shardgrad:drain",
       workerLost: "shardgrad:workerLost",
+      deviceLost: "shardgrad:deviceLost",
+      deviceChanged: "shardgrad:deviceChanged",
     });
   });
 

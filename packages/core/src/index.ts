@@ -22,7 +22,14 @@ export { type ApplyOptions, type FromConfigOptions, Optimizer } from "./optimize
 export type { OptimizerOptions } from "./optimizer/options.js";
 export type { ReferenceOptions } from "./optimizer/slots.js";
 export type { KernelUpdate, StepGradient } from "./optimizer/step.js";
-export { type CloseOptions, Runtime, type RuntimeEvents, type RuntimeOptions } from "./runtime/runtime.js";
+export type { VariablePlacement } from "./placement/policy.js";
+export {
+  type CloseOptions,
+  type Placement,
+  Runtime,
+  type RuntimeEvents,
+  type RuntimeOptions,
+} from "./runtime/runtime.js";
 export * from "./schedules/index.js";
 export type { Initializer, NormalOptions, UniformOptions } from "./variable/initializers.js";
 export type { NestedArray } from "./variable/values.js";

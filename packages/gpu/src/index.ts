@@ -2,5 +2,7 @@ export * from "./backend/contract.js";
 export { CudaBackend } from "./cuda/backend.js";
 export { type OpenCudaOptions, openCuda } from "./cuda/open.js";
 export { DeviceLostError, GpuMemoryError } from "./errors.js";
+export { GpuExecutor } from "./execute/executor.js";
 export * from "./kernels/table.js";
+export { openAccelerator } from "./open.js";
 export { type OpenWebGpuOptions, openWebGpu } from "./webgpu/open.js";

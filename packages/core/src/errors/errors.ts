@@ -173,6 +173,22 @@ export class SplitVariableError extends ShardgradError {
   override readonly code: string = "ERR_SHARDGRAD_SPLIT_VARIABLE";
 }
 
+/** Thrown when the host's copy of values is asked for that a device has changed since; nothing was changed. */
+export class StaleValuesError extends ShardgradError {
+  static {
+    nameClass(StaleValuesError.prototype, "StaleValuesError");
+  }
+
+  override readonly code: string = "ERR_SHARDGRAD_STALE_VALUES";
+
+  constructor(
+    message = "The current values are on the device: `await variable.read()` gives a copy of them, " +
+      "`await runtime.synchronize()` brings all of them to the host.",
+  ) {
+    super(message);
+  }
+}
+
 /** Thrown when a runtime is used after `close`. */
 export class ClosedRuntimeError extends ShardgradError {
   static {

@@ -12,6 +12,7 @@ export {
   ShapeError,
   ShardgradError,
   SplitVariableError,
+  StaleValuesError,
   StateError,
   UnknownVariableError,
   UpdateStepError,

@@ -17,6 +17,8 @@ export const channels = {
   error: "shardgrad:error",
   drain: "shardgrad:drain",
   workerLost: "shardgrad:workerLost",
+  deviceLost: "shardgrad:deviceLost",
+  deviceChanged: "shardgrad:deviceChanged",
 } as const;
 
 export type EventName = keyof typeof channels;

@@ -120,7 +120,8 @@ export class Adagrad extends Optimizer {
   }
 
   /**
-   * The bare update of one variable: no clipping, averages or counting. Runs on the calling thread.
+   * The bare update of one variable: no clipping, averages or counting. Runs on the calling thread, or where the
+   * variable lives.
    * Source: Keras 2.9.0 `Adagrad.update_step`.
    * @throws as applyGradients
    * @example
@@ -141,6 +142,7 @@ export class Adagrad extends Optimizer {
       learningRate: this.learningRate,
       clip: { kind: "none" },
       average: null,
+      accelerated: true,
       slots: this.accumulators,
       averageOf: () => undefined,
       kernelsOf: (known: Variable) => this.#kernels(known),

@@ -59,6 +59,7 @@ export function beginStep(call: StepCall, state: OptimizerState, hooks: StepHook
     learningRate,
     clip: state.clip,
     average,
+    accelerated: state.options.jitCompile,
     slots: [...state.slots.all],
     pending,
     filled: pending === undefined ? () => {} : () => hooks.built(variables),

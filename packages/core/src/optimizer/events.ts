@@ -8,8 +8,8 @@ export interface IterationEvent {
   readonly learningRate: number;
   /** From the start of the step to its end, in milliseconds; waiting in the queue not included. */
   readonly durationMs: number;
-  /** Where it ran. */
-  readonly device: "inline" | "workers";
+  /** Where it ran: `hybrid` for a step of which a part ran on a device. */
+  readonly device: "inline" | "workers" | "cuda" | "webgpu" | "tfjs" | "hybrid";
   readonly variables: readonly Variable[];
   /** Gradient elements: the size of dense ones, the stored values of indexed slices. */
   readonly elements: number;

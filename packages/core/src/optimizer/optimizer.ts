@@ -9,6 +9,7 @@ import {
   type GradientTape,
   type LossWithGradients,
 } from "../gradients/tape.js";
+import { runtimeInternals } from "../runtime/internals.js";
 import type { Runtime } from "../runtime/runtime.js";
 import { type CustomSchedules, serializeSchedule } from "../schedules/index.js";
 import type { Variable } from "../variable/variable.js";
@@ -212,7 +213,8 @@ export abstract class Optimizer extends OptimizerAttributes {
   /**
    * Gives every variable its average's value; call it at the end of training. Nothing without `useEma`.
    * Source: Keras 2.9.0 `Optimizer.finalize_variable_values`.
-   * @throws StateError before the first step or while steps are pending; ArgumentError for a list of another
+   * @throws StateError before the first step or while steps are pending; StaleValuesError when values are on a device
+   *   (`await runtime.synchronize()` first); ArgumentError for a list of another
    *   length than the averages; UnknownVariableError, DuplicateVariableError, DisposedVariableError
    */
   finalizeVariableValues(variables: readonly Variable[]): void {
@@ -230,7 +232,7 @@ export abstract class Optimizer extends OptimizerAttributes {
 
   /** Configuration under Keras' keys, plus `name`. A subclass adds its own. Source: Keras 2.9.0 `get_config`. */
   getConfig(): OptimizerConfig {
-    const { clipnorm, globalClipnorm, clipvalue, useEma, emaMomentum, emaOverwriteFrequency } =
+    const { clipnorm, globalClipnorm, clipvalue, useEma, emaMomentum, emaOverwriteFrequency, jitCompile } =
       this[optimizerState].options;
     const { schedule, rate } = this[optimizerState];
     return {
@@ -241,7 +243,8 @@ export abstract class Optimizer extends OptimizerAttributes {
       ema_momentum: emaMomentum,
       ema_overwrite_frequency: emaOverwriteFrequency,
       // As in Keras: false where there is no GPU, whatever was asked for.
-      jit_compile: false,
+      jit_compile:
+        jitCompile && this[optimizerState].runtime?.[runtimeInternals].placed?.accelerator !== undefined,
       learning_rate: schedule === undefined ? rate : serializeSchedule(schedule),
       name: this.name,
     };

@@ -19,7 +19,7 @@ export interface OptimizerOptions {
   readonly emaMomentum?: number | undefined;
   /** Every so many steps the variables take their averages' values. Null or 0: never. */
   readonly emaOverwriteFrequency?: number | null | undefined;
-  /** Lets a step go to a GPU where there is one. Default true; ignored without one, as in Keras. */
+  /** Lets steps go to a GPU where there is one. Default true; ignored without one, as in Keras. See docs/gpu.md. */
   readonly jitCompile?: boolean | undefined;
   /** Prefix of the names of optimizer variables. Default: the class' name. */
   readonly name?: string | null | undefined;

@@ -42,6 +42,8 @@ export interface PreparedStep {
   readonly learningRate: number;
   readonly clip: ClipPlan;
   readonly average: AveragePlan | null;
+  /** Whether an accelerator may take it. */
+  readonly accelerated: boolean;
   /** All slots of the optimizer; none is freed while the step runs. */
   readonly slots: readonly Variable[];
   /** What new slots are to be filled with before anything reads them; undefined when the step made none. */
@@ -102,7 +104,8 @@ function* kernelStep(
     elements += gradient.kind === "dense" ? variable.size : 2 * gradient.values.length;
     if (gradient.kind === "slices" && step.average !== null) elements += variable.size;
   }
-  return (yield { updates, clip: step.clip, average: step.average, elements })!;
+  const { clip, average, accelerated } = step;
+  return (yield { updates, clip, average, elements, accelerated })!;
 }
 
 /** Clipping and averages in kernels, the update by the optimizer's own `updateStep`. */
@@ -166,7 +169,7 @@ function updatePlan(
   gradients: readonly SegmentGradient[],
   update: KernelUpdate | "clip" | "average",
 ): UpdatePlan {
-  const { storage, rowSize, pin } = variable[variableInternals];
+  const { storage, rowSize, pin, place } = variable[variableInternals];
   const kernel = typeof update === "string" ? undefined : update;
   const average = step.average === null ? undefined : step.averageOf(variable);
   const segments = storage.segments.map(
@@ -182,6 +185,8 @@ function updatePlan(
   );
   return {
     operation: kernel?.operation ?? (update as "clip" | "average"),
+    name: variable.name,
+    place,
     dtype: variable.dtype,
     rowSize,
     pin,

@@ -1,4 +1,5 @@
-import type { CpuDevice, MemoryPool } from "@shardgrad/workers";
+import type { MemoryPool } from "@shardgrad/workers";
+import type { PlacedDevice, StepDevice } from "../placement/placed-device.js";
 import type { EventLoopShare } from "./event-loop-share.js";
 import type { StepQueue } from "./step-queue.js";
 
@@ -8,7 +9,10 @@ export const runtimeInternals: unique symbol = Symbol.for("shardgrad.runtime") a
 /** What variables and optimizers use of a runtime. */
 export interface RuntimeInternals {
   readonly memory: MemoryPool;
-  readonly device: CpuDevice;
+  /** What executes steps: the CPU, or `placed`. */
+  readonly device: StepDevice;
+  /** The CPU together with an accelerator, once there is one; undefined when none may be used. */
+  readonly placed: PlacedDevice | undefined;
   readonly queue: StepQueue;
   readonly share: EventLoopShare;
 }

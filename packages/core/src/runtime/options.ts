@@ -2,6 +2,7 @@ import { loadNativeLibrary } from "@shardgrad/workers";
 import { OptionError } from "../errors/index.js";
 import type { RuntimeOptions } from "./runtime.js";
 
+const devices = ["auto", "cpu", "cuda", "webgpu", "tfjs"] as const;
 const PAGE = 65_536;
 const MOST_THREADS = 1_024;
 
@@ -9,7 +10,7 @@ const rules: Readonly<
   Record<keyof RuntimeOptions, readonly [expected: string, valid: (value: unknown) => boolean]>
 > = {
   threads: [`an integer from 0 to ${MOST_THREADS}`, (v) => isCount(v) && v <= MOST_THREADS],
-  device: ['"auto" or "cpu"', (v) => v === "auto" || v === "cpu"],
+  device: [`one of ${devices.map((name) => `"${name}"`).join(", ")}`, (v) => devices.includes(v as never)],
   kernels: ['"auto", "wasm" or "native"', (v) => v === "auto" || v === "wasm" || v === "native"],
   inlineThreshold: ["a number of elements, 0 or more", (v) => typeof v === "number" && v >= 0],
   maxQueue: ["an integer, 0 or more", isCount],

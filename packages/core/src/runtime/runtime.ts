@@ -9,6 +9,8 @@ import {
 } from "@shardgrad/workers";
 import { ArgumentError, ClosedRuntimeError, OptionError } from "../errors/index.js";
 import { SafeEmitter } from "../events/emitter.js";
+import { PlacedDevice } from "../placement/placed-device.js";
+import type { VariablePlacement } from "../placement/policy.js";
 import { type VariableInternals, variableInternals } from "../variable/internals.js";
 import { checkDtype, checkShape, sizeOf } from "../variable/values.js";
 import { EventLoopShare } from "./event-loop-share.js";
@@ -19,8 +21,12 @@ import { StepQueue } from "./step-queue.js";
 export interface RuntimeOptions {
   /** Worker threads that share a step. 0 runs everything on the calling thread. Default: all processors. */
   readonly threads?: number;
-  /** Where steps run. Only the CPU is known so far; `auto` is the default. */
-  readonly device?: "auto" | "cpu";
+  /**
+   * Where steps run. `auto`, the default: on the CPU, and large steps on a GPU where the package `@shardgrad/gpu` is
+   * installed and finds one. `cuda`, `webgpu`: everything there that can be, on the CPU where it cannot be opened. `cpu`:
+   * nowhere else. See docs/gpu.md.
+   */
+  readonly device?: "auto" | "cpu" | "cuda" | "webgpu" | "tfjs";
   /**
    * `wasm` kernels run everywhere; `native` ones use the processor's widest vectors and prefetching. The results have
    * the same bits. `auto`, the default, takes native ones where the package has them for this platform, except for
@@ -44,8 +50,29 @@ export interface RuntimeEvents {
   drain: { readonly runtime: Runtime };
   /** A thread ended unexpectedly; it is replaced before the next step that needs it. */
   workerLost: { readonly lane: number; readonly runtime: Runtime };
+  /** A device went away, or failed; steps go on on the CPU with everything that was done. */
+  deviceLost: { readonly device: string; readonly reason: string; readonly runtime: Runtime };
+  /** Steps run elsewhere from now on, or a device that was asked for cannot be had. */
+  deviceChanged: {
+    readonly from: string;
+    readonly to: string;
+    readonly reason: string;
+    readonly runtime: Runtime;
+  };
   /** A listener failed. */
   error: unknown;
+}
+
+/** Where the variables of a runtime live. */
+export interface Placement {
+  /** Kind and name of the device beside the CPU; null while there is none. */
+  readonly device: { readonly kind: string; readonly description: string } | null;
+  /** Why there is none: a line for each that was tried. Empty while none was. */
+  readonly reasons: readonly string[];
+  /** Bytes held on the device. */
+  readonly deviceBytes: number;
+  /** The variables of the steps that a device was considered for. */
+  readonly variables: readonly VariablePlacement[];
 }
 
 export interface CloseOptions {
@@ -56,6 +83,8 @@ export interface CloseOptions {
 }
 
 const DEFAULT_MAX_QUEUE = 1_024;
+/** What `auto` looks for. */
+const automaticKinds = ["cuda", "webgpu"] as const;
 
 let shared: Runtime | undefined;
 
@@ -78,6 +107,7 @@ export class Runtime extends SafeEmitter<RuntimeEvents> {
   readonly [runtimeInternals]: RuntimeInternals;
   readonly #memory: MemoryPool;
   readonly #device: CpuDevice;
+  readonly #placed: PlacedDevice | undefined;
   readonly #queue: StepQueue;
   readonly #allocated = new WeakMap<TypedArray, () => void>();
   #closing: Promise<void> | undefined;
@@ -97,12 +127,14 @@ export class Runtime extends SafeEmitter<RuntimeEvents> {
       this.#memory,
       { laneLost: (lane) => this.emit("workerLost", { lane, runtime: this }) },
     );
+    this.#placed = this.#placedDevice(options.device ?? "auto");
     this.#queue = new StepQueue(options.maxQueue ?? DEFAULT_MAX_QUEUE, () => {
       if (this.wants("drain")) this.emit("drain", { runtime: this });
     });
     this[runtimeInternals] = {
       memory: this.#memory,
-      device: this.#device,
+      device: this.#placed ?? this.#device,
+      placed: this.#placed,
       queue: this.#queue,
       share: new EventLoopShare(),
     };
@@ -187,14 +219,43 @@ export class Runtime extends SafeEmitter<RuntimeEvents> {
   }
 
   /**
-   * Starts the threads now rather than on first need. Synchronous steps use threads only once they are up.
+   * Starts the threads, and opens a device that was asked for by name, now rather than on first need. Synchronous steps
+   * use threads only once they are up.
    * @throws ClosedRuntimeError
    */
   async ready(): Promise<void> {
     this.#refuseWhenClosed();
     // A synchronous loop gives the event loop no turn in which threads could learn of a memory made later.
     this.#memory.ensureArena();
-    await this.#device.ready();
+    await Promise.all([this.#device.ready(), this.#placed?.ready()]);
+  }
+
+  /**
+   * Brings the current values of all variables and slots that live on a device to the host, so that `data`, `segments`,
+   * `assign` and `toArray` can be used until the next step. Nothing without a device.
+   *
+   * @example
+   * import { Adagrad, Runtime, Variable } from "@shardgrad/core";
+   * const runtime = new Runtime({ device: "auto" });
+   * const weights = Variable.zeros([4], { runtime });
+   * await new Adagrad({ runtime }).applyGradients([[[1, 2, 3, 4], weights]]);
+   * await runtime.synchronize();
+   * console.log(weights.data.length); // 4
+   */
+  async synchronize(): Promise<void> {
+    await this.#placed?.synchronize();
+  }
+
+  /** Which variables live where, and why. See docs/gpu.md. */
+  placement(): Placement {
+    const accelerator = this.#placed?.accelerator;
+    return {
+      device:
+        accelerator === undefined ? null : { kind: accelerator.kind, description: accelerator.description },
+      reasons: this.#placed?.reasons ?? [],
+      deviceBytes: accelerator?.memoryUse().held ?? 0,
+      variables: this.#placed?.placements ?? [],
+    };
   }
 
   /**
@@ -235,7 +296,28 @@ export class Runtime extends SafeEmitter<RuntimeEvents> {
       clearTimeout(timer);
       signal?.removeEventListener("abort", giveUp);
     }
+    await this.#placed?.close();
     await this.#device.close();
+  }
+
+  #placedDevice(device: NonNullable<RuntimeOptions["device"]>): PlacedDevice | undefined {
+    if (device === "cpu") return undefined;
+    const named = device !== "auto";
+    const options = {
+      kinds: named ? [device] : automaticKinds,
+      named,
+      // Software devices are for tests: slower than the CPU's own kernels.
+      software: named && process.env.SHARDGRAD_SOFTWARE_DEVICE === "1",
+    };
+    return new PlacedDevice(this.#device, this.#memory, options, {
+      lost: (name, reason) => this.emit("deviceLost", { device: name, reason, runtime: this }),
+      changed: (from, to, reason) => {
+        if (named && to === "cpu" && !this.wants("deviceChanged")) {
+          process.emitWarning(`The device "${from}" is not used: ${reason}`, { type: "ShardgradWarning" });
+        }
+        this.emit("deviceChanged", { from, to, reason, runtime: this });
+      },
+    });
   }
 
   #homeOf(near: unknown) {

@@ -11,4 +11,6 @@ export interface VariableInternals {
   readonly rowSize: number;
   /** Keeps a small variable on one lane for its life. */
   readonly pin: number;
+  /** Where it is to live. */
+  readonly place: "auto" | "cpu" | "gpu";
 }

@@ -16,7 +16,31 @@ export interface StorageSegment {
   readonly count: number;
   readonly home: Home;
   readonly block: Block;
+  /** Live elements. @throws StaleValuesError when a device has changed them since the host's copy was current */
   readonly view: TypedArray;
+}
+
+/** A segment whose elements may leave for a device: who asks for them here is told when they did. */
+class GuardedSegment implements StorageSegment {
+  readonly #memory: MemoryPool;
+  readonly #view: TypedArray;
+
+  constructor(
+    memory: MemoryPool,
+    readonly start: number,
+    readonly count: number,
+    readonly home: Home,
+    readonly block: Block,
+    dtype: DType,
+  ) {
+    this.#memory = memory;
+    this.#view = viewOf(dtype, memory.bufferOf(home.arena), block.offset, count);
+  }
+
+  get view(): TypedArray {
+    this.#memory.residency?.hostAccess(this.home.arena.id, this.block.offset);
+    return this.#view;
+  }
 }
 
 /** The shared memory of one variable: one segment, or several when it is larger than a memory takes. */
@@ -84,8 +108,7 @@ export class Storage {
     try {
       fill((home, start, count, dtype) => {
         const block = memory.allocateAt(home, count * dtypeInfo[dtype].bytes);
-        const view = viewOf(dtype, memory.bufferOf(home.arena), block.offset, count);
-        segments.push({ start, count, home, block, view });
+        segments.push(new GuardedSegment(memory, start, count, home, block, dtype));
       });
     } catch (error) {
       for (const { home, block } of segments) memory.releaseAt(home, block);
@@ -113,7 +136,30 @@ export class Storage {
     // Once only: by a second time the memory may be somebody else's.
     if (this.#freed) return;
     this.#freed = true;
-    for (const { home, block } of this.segments) this.#memory.releaseAt(home, block);
+    for (const { home, block } of this.segments) {
+      this.#memory.residency?.released(home.arena.id, block.offset);
+      this.#memory.releaseAt(home, block);
+    }
+  }
+
+  /** Copies the current values, wherever they are. `target` has an element for each of the storage's. */
+  async read(target: TypedArray): Promise<void> {
+    const { buffer, byteOffset, BYTES_PER_ELEMENT } = target;
+    this.hold();
+    try {
+      // Asked of all before the first is waited for: no step comes in between.
+      const coming = this.segments.map((segment) => {
+        const { start, count, home, block } = segment;
+        const at = byteOffset + start * BYTES_PER_ELEMENT;
+        const bytes = new Uint8Array(buffer, at, count * BYTES_PER_ELEMENT);
+        const fromDevice = this.#memory.residency?.read(home.arena.id, block.offset, bytes);
+        if (fromDevice === undefined) target.set(segment.view, start);
+        return fromDevice;
+      });
+      await Promise.all(coming);
+    } finally {
+      this.letGo();
+    }
   }
 }
 

@@ -1,4 +1,4 @@
-import type { DType, TypedArray } from "@shardgrad/workers";
+import { type DType, dtypeInfo, type TypedArray, viewOf } from "@shardgrad/workers";
 import {
   ArgumentError,
   ClosedRuntimeError,
@@ -33,6 +33,11 @@ export interface VariableOptions {
   readonly runtime?: Runtime | undefined;
   /** Default true. Optimizer slots are not trainable. */
   readonly trainable?: boolean | undefined;
+  /**
+   * Where the variable, its accumulators and averages live when the runtime has a device: `gpu` wherever that can be,
+   * `cpu` never there, `auto` (the default) by size and use. See docs/gpu.md.
+   */
+  readonly device?: "auto" | "cpu" | "gpu" | undefined;
 }
 
 /** A part of a variable that lies in one memory. */
@@ -43,7 +48,7 @@ export interface VariableSegment {
   readonly data: TypedArray;
 }
 
-const optionNames = new Set(["name", "shape", "dtype", "runtime", "trainable"]);
+const optionNames = new Set(["name", "shape", "dtype", "runtime", "trainable", "device"]);
 let created = 0;
 
 /**
@@ -85,6 +90,11 @@ export class Variable {
         });
       }
     }
+    const { device = "auto" } = options;
+    if (device !== "auto" && device !== "cpu" && device !== "gpu") {
+      const expected = '"auto", "cpu" or "gpu"';
+      throw new OptionError({ argument: "device", received: device, expected });
+    }
     const { shape, dtype } = describe(initialValue, options);
     this.name = options.name ?? "Variable";
     this.shape = Object.freeze([...shape]);
@@ -105,7 +115,7 @@ export class Variable {
       reference === undefined
         ? Storage.create(internals.memory, dtype, this.size, rowSize)
         : storageBeside(reference, this.shape, this.size, dtype);
-    this.#internals = { storage: this.#storage, runtime, rowSize, pin: created++ };
+    this.#internals = { storage: this.#storage, runtime, rowSize, pin: created++, place: device };
     try {
       for (const { view, start } of this.#storage.segments) {
         if (later === undefined) fill(view, start);
@@ -156,8 +166,9 @@ export class Variable {
 
   /**
    * Live view of the elements in shared memory; float16 as bit patterns. Its buffer can be posted to threads.
-   * It must not be used after `dispose`.
-   * @throws DisposedVariableError, SplitVariableError when the variable lies in several memories
+   * It must not be used after `dispose`, and not after a step that ran on a device: ask for it again then.
+   * @throws DisposedVariableError, SplitVariableError when the variable lies in several memories, StaleValuesError when
+   *   the current values are on a device
    */
   get data(): TypedArray {
     this.#refuseWhenDisposed();
@@ -170,7 +181,7 @@ export class Variable {
     return segments[0]!.view;
   }
 
-  /** Live views of all elements in order, one for each memory. @throws DisposedVariableError */
+  /** Live views of all elements in order, one for each memory. @throws DisposedVariableError, StaleValuesError */
   get segments(): readonly VariableSegment[] {
     this.#refuseWhenDisposed();
     return this.#storage.segments.map(({ start, view }) => ({ start, data: view }));
@@ -183,7 +194,8 @@ export class Variable {
 
   /**
    * Replaces all values.
-   * @throws ShapeError, DtypeError for a typed array of another dtype, ArgumentError, DisposedVariableError
+   * @throws ShapeError, DtypeError for a typed array of another dtype, ArgumentError, DisposedVariableError,
+   *   StaleValuesError when the values are on a device: `await runtime.synchronize()` first
    */
   assign(values: NestedArray | TypedArray): void {
     this.#refuseWhenDisposed();
@@ -195,7 +207,24 @@ export class Variable {
     for (const { view, start } of this.#storage.segments) fill(view, start);
   }
 
-  /** The values as numbers, nested by shape. @throws DisposedVariableError */
+  /**
+   * A copy of the values as they are after the steps that have ended, wherever the variable lives.
+   *
+   * @returns a typed array of `size` elements; float16 as bit patterns
+   * @throws (rejects) DisposedVariableError
+   * @example
+   * import { Variable } from "@shardgrad/core";
+   * console.log(await new Variable([[1, 2], [3, 4]]).read()); // Float32Array(4) [ 1, 2, 3, 4 ]
+   */
+  async read(): Promise<TypedArray> {
+    this.#refuseWhenDisposed();
+    const { bytes } = dtypeInfo[this.dtype];
+    const target = viewOf(this.dtype, new ArrayBuffer(this.size * bytes), 0, this.size);
+    await this.#storage.read(target);
+    return target;
+  }
+
+  /** The values as numbers, nested by shape. @throws DisposedVariableError, StaleValuesError */
   toArray(): NestedArray {
     this.#refuseWhenDisposed();
     const flat = this.#storage.segments.flatMap(({ view }) => readNumbers(this.dtype, view));

@@ -2,7 +2,8 @@
 import type { Binding, Command, DeviceLost, GpuBackend, GpuBuffer, GpuLimits } from "../backend/contract.js";
 import { DeviceLostError, GpuMemoryError } from "../errors.js";
 import { gpuKernels } from "../kernels/table.js";
-import { Pipelines, SCALARS_BYTES } from "./pipelines.js";
+import type { SharedDevice } from "./device.js";
+import { type Pipelines, SCALARS_BYTES } from "./pipelines.js";
 
 /** The numbers of GPUBufferUsage and GPUMapMode, without the globals that Node lacks. */
 const usage = { mapRead: 1, copySource: 4, copyTarget: 8, uniform: 64, storage: 128 };
@@ -10,6 +11,8 @@ const MAP_READ = 1;
 
 /** Commands whose scalars fit into the uniform buffer at a time. */
 const COMMANDS_AT_ONCE = 256;
+
+const SHARED_CHUNK = 512 << 10;
 
 class WebGpuBuffer implements GpuBuffer {
   static #made = 0;
@@ -29,6 +32,7 @@ export class WebGpuBackend implements GpuBackend {
   readonly isSoftware: boolean;
   readonly limits: GpuLimits;
   readonly lost: Promise<DeviceLost>;
+  readonly #shared: SharedDevice;
   readonly #device: GPUDevice;
   readonly #pipelines: Pipelines;
   readonly #scalars: GPUBuffer;
@@ -40,15 +44,23 @@ export class WebGpuBackend implements GpuBackend {
   /** Errors that came after the call that caused them, and checks that may still bring some. */
   #failure: unknown;
   readonly #checks = new Set<Promise<unknown>>();
+  readonly #chunk = new Uint8Array(SHARED_CHUNK);
+  readonly #onError = (event: GPUUncapturedErrorEvent) => {
+    event.preventDefault();
+    this.#failure ??= new Error(`WebGPU: ${event.error.message}`);
+  };
   #lostReason: string | undefined;
   #closed = false;
 
-  constructor(device: GPUDevice, adapter: GPUAdapterInfo) {
+  /** @param shared - acquired for this back end, which gives it back when it is closed */
+  constructor(shared: SharedDevice) {
+    const { device, info } = shared;
+    this.#shared = shared;
     this.#device = device;
-    this.#pipelines = new Pipelines(device);
-    const { description, device: name, vendor, architecture } = adapter;
+    this.#pipelines = shared.pipelines;
+    const { description, device: name, vendor, architecture } = info;
     this.description = `${[vendor, architecture, description || name].filter(Boolean).join(" ")} (WebGPU)`;
-    this.isSoftware = adapter.isFallbackAdapter;
+    this.isSoftware = info.isFallbackAdapter;
     const { maxBufferSize, maxStorageBufferBindingSize } = device.limits;
     this.limits = { bufferBytes: maxBufferSize, bindingBytes: maxStorageBufferBindingSize };
     this.#scalars = device.createBuffer({
@@ -62,10 +74,7 @@ export class WebGpuBackend implements GpuBackend {
         if (!this.#closed) resolve({ reason: this.#lostReason });
       });
     });
-    device.addEventListener("uncapturederror", (event) => {
-      event.preventDefault();
-      this.#failure ??= new Error(`WebGPU: ${event.error.message}`);
-    });
+    device.addEventListener("uncapturederror", this.#onError);
   }
 
   allocate(bytes: number): GpuBuffer {
@@ -99,7 +108,16 @@ export class WebGpuBackend implements GpuBackend {
     this.#refuseWhenLost();
     const { handle } = buffer as WebGpuBuffer;
     const bytes = new Uint8Array(source.buffer as ArrayBuffer, source.byteOffset, source.byteLength);
-    this.#device.queue.writeBuffer(handle, byteOffset, bytes);
+    if (!(source.buffer instanceof SharedArrayBuffer)) {
+      this.#device.queue.writeBuffer(handle, byteOffset, bytes);
+      return;
+    }
+    // webgpu 0.6.2 ends the process when it is given shared memory: through a buffer that stays in the cache.
+    for (let at = 0; at < bytes.byteLength; at += SHARED_CHUNK) {
+      const part = bytes.subarray(at, at + SHARED_CHUNK);
+      this.#chunk.set(part);
+      this.#device.queue.writeBuffer(handle, byteOffset + at, this.#chunk, 0, part.byteLength);
+    }
   }
 
   async download(buffer: GpuBuffer, byteOffset: number, target: ArrayBufferView): Promise<void> {
@@ -151,7 +169,10 @@ export class WebGpuBackend implements GpuBackend {
     if (this.#closed) return;
     this.#closed = true;
     await Promise.all(this.#checks);
-    this.#device.destroy();
+    for (const { handle } of this.#buffers) handle.destroy();
+    this.#scalars.destroy();
+    this.#device.removeEventListener("uncapturederror", this.#onError);
+    this.#shared.release();
     this.#buffers.clear();
     this.#bindGroups.clear();
   }

@@ -1,5 +1,6 @@
 /// <reference types="@webgpu/types" />
 import { WebGpuBackend } from "./backend.js";
+import { SharedDevice } from "./device.js";
 
 export interface OpenWebGpuOptions {
   /** Takes adapters that are software too. */
@@ -15,11 +16,33 @@ interface WebGpuPackage {
  * Held for the life of the process: when it is collected while a device is used, the process aborts (webgpu 0.6.2).
  */
 let gpu: GPU | undefined;
+let shared: Promise<SharedDevice | string> | undefined;
 
 /** A back end, or why there is none in one line. */
 export async function openWebGpu({
   software = false,
 }: OpenWebGpuOptions = {}): Promise<WebGpuBackend | string> {
+  const opened = await sharedDevice();
+  if (typeof opened === "string") return opened;
+  if (opened.info.isFallbackAdapter && !software) {
+    return `WebGPU: the only adapter is software (${opened.info.description || opened.info.device})`;
+  }
+  return new WebGpuBackend(opened.acquire());
+}
+
+/** The device that is open, or a new one: never two, however many ask at a time. */
+async function sharedDevice(): Promise<SharedDevice | string> {
+  for (;;) {
+    const asked = shared ?? openDevice();
+    shared = asked;
+    const opened = await asked;
+    if (typeof opened === "object" && opened.isOpen) return opened;
+    if (shared === asked) shared = undefined;
+    if (typeof opened === "string") return opened;
+  }
+}
+
+async function openDevice(): Promise<SharedDevice | string> {
   try {
     gpu ??= ((await import("webgpu")) as unknown as WebGpuPackage).create([]);
   } catch (error) {
@@ -27,15 +50,12 @@ export async function openWebGpu({
   }
   try {
     const adapter = await gpu.requestAdapter({ powerPreference: "high-performance" });
-    if (adapter === null) return "WebGPU: no adapter (a Vulkan loader and a driver are needed on Linux)";
-    if (adapter.info.isFallbackAdapter && !software) {
-      return `WebGPU: the only adapter is software (${adapter.info.description || adapter.info.device})`;
-    }
+    if (adapter === null) return "WebGPU: no adapter (on Linux, a Vulkan loader and a driver are needed)";
     const { maxBufferSize, maxStorageBufferBindingSize } = adapter.limits;
     const device = await adapter.requestDevice({
       requiredLimits: { maxBufferSize, maxStorageBufferBindingSize },
     });
-    return new WebGpuBackend(device, adapter.info);
+    return new SharedDevice(adapter, device);
   } catch (error) {
     return `WebGPU: the device could not be opened: ${firstLine(error)}`;
   }

@@ -1,3 +1,4 @@
+import { type DType, dtypeInfo } from "../dtype.js";
 import {
   doubleFromHalf,
   halfFromDouble,
@@ -124,9 +125,19 @@ export class LaneRunner {
     // TensorFlow's formulas: clip_by_norm is (g * c) / max(norm, c); clip_by_global_norm multiplies by
     // c * min(1 / norm, 1 / c) and makes everything NaN when the norm is not finite.
     if (group.kind === 1) return { norm, a: limit, b: Math.max(norm, limit) };
-    const scale = round(limit * Math.min(round(1 / norm), round(1 / limit)));
-    return { norm, a: Number.isFinite(norm) ? scale : Number.NaN, b: 0 };
+    return { norm, a: scaleOf(norm, limit, round), b: 0 };
   }
+}
+
+function scaleOf(norm: number, limit: number, round: (value: number) => number): number {
+  const scale = round(limit * Math.min(round(1 / norm), round(1 / limit)));
+  return Number.isFinite(norm) ? scale : Number.NaN;
+}
+
+/** What a global norm's clipping multiplies gradients of a dtype by, as the lanes compute it. */
+export function globalScale(norm: number, limit: number, dtype: DType): number {
+  const round = roundings[dtypeInfo[dtype].code]!;
+  return scaleOf(norm, round(limit), round);
 }
 
 export interface ClipScalars {

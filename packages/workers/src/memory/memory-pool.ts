@@ -17,9 +17,21 @@ export interface Home {
   gradientLent: boolean;
 }
 
+/** Who is asked where arrays live that may have left for the memory of a device. */
+export interface Residency {
+  /** The host's copy is about to be seen, and perhaps written. Throws when it is not the current one. */
+  hostAccess(memory: number, offset: number): void;
+  /** Fills the target with the array's current values; undefined when the host's copy has them. */
+  read(memory: number, offset: number, target: Uint8Array): Promise<void> | undefined;
+  /** The array is no more. */
+  released(memory: number, offset: number): void;
+}
+
 /** All arenas of one runtime. New ones are made as they are needed. */
 export class MemoryPool {
   readonly arenas: Arena[] = [];
+  /** Set while a device may hold arrays. */
+  residency: Residency | undefined;
   readonly #maxBytes: number;
   readonly #owners = new WeakMap<ArrayBufferLike, Arena>();
   readonly #onArena: (arena: Arena) => void;

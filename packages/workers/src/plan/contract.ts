@@ -10,7 +10,9 @@ export type ClipPlan =
   | { readonly kind: "none" }
   | { readonly kind: "norm"; readonly limit: number }
   | { readonly kind: "globalNorm"; readonly limit: number }
-  | { readonly kind: "value"; readonly limit: number };
+  | { readonly kind: "value"; readonly limit: number }
+  /** By a factor that is known already: a global norm that was taken elsewhere. */
+  | { readonly kind: "scale"; readonly factor: number };
 
 /** average = momentum * average + (1 - momentum) * variable; `overwrite` copies it back into the variable. */
 export interface AveragePlan {
@@ -44,8 +46,15 @@ export type SegmentGradient =
     };
 
 export interface UpdatePlan {
-  /** `adagrad`: clip, update and average. `clip`: clip the gradient in place. `average`: averages only. */
-  readonly operation: "adagrad" | "clip" | "average";
+  /**
+   * `adagrad`: clip, update and average. `clip`: clip the gradient in place. `average`: averages only. `norm`: nothing
+   * but its part of the step's norm.
+   */
+  readonly operation: "adagrad" | "clip" | "average" | "norm";
+  /** The variable's name, for people. */
+  readonly name?: string;
+  /** Where the variable is to live; `auto` by default. */
+  readonly place?: "auto" | "cpu" | "gpu";
   readonly dtype: DType;
   /** Elements of a row: the product of all dimensions but the first. */
   readonly rowSize: number;
@@ -66,11 +75,14 @@ export interface StepPlan {
   readonly average: AveragePlan | null;
   /** Elements that the step reads: the measure by which a device is chosen. */
   readonly elements: number;
+  /** An accelerator may take it. */
+  readonly accelerated?: boolean;
 }
 
 /** What a completed step reports. */
 export interface StepOutcome {
-  readonly device: "inline" | "workers";
+  /** `hybrid`: a part on an accelerator, the rest here. */
+  readonly device: "inline" | "workers" | "cuda" | "webgpu" | "tfjs" | "hybrid";
   /** Norm over all gradients before clipping, when the step clips by it. */
   readonly globalNorm?: number;
 }

@@ -64,6 +64,8 @@ function clipArguments(plan: StepPlan, group: number): ClipArguments {
   switch (plan.clip.kind) {
     case "none":
       return { group: -1, kind: clipKinds.none, a: 0 };
+    case "scale":
+      return { group: -1, kind: clipKinds.scale, a: plan.clip.factor };
     case "value":
       return { group: -1, kind: clipKinds.value, a: plan.clip.limit };
     // The scalars of the norm kinds are known only after the first phase: each lane computes them.
@@ -76,7 +78,7 @@ function clipArguments(plan: StepPlan, group: number): ClipArguments {
 
 /** Plans the partial sums of squares; returns the norm group of each update. */
 function lowerNorms(plan: StepPlan, writer: ProgramWriter, scratch: Scratch): number[] {
-  const limit = plan.clip.kind === "none" ? 0 : plan.clip.limit;
+  const limit = "limit" in plan.clip ? plan.clip.limit : 0;
   const global = plan.clip.kind === "globalNorm";
   return plan.updates.map((update, index) => {
     if (!global || writer.groups.length === 0) {
@@ -113,6 +115,7 @@ function gradientValues(segment: SegmentPlan, rowSize: number): { offset: number
 
 function lowerSegment(lowering: Lowering, segment: SegmentPlan, s: number): void {
   const { update, plan } = lowering;
+  if (update.operation === "norm") return;
   if (update.operation === "clip") lowerClip(lowering, segment, s);
   else if (update.operation === "average") lowerAverage(lowering, segment, s, lowering.phase);
   else if (segment.gradient.kind === "dense" && update.rowwise) lowerRowwise(lowering, segment, s);

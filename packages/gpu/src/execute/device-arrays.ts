@@ -1,0 +1,118 @@
+import {
+  type DType,
+  dtypeInfo,
+  type HostMemory,
+  type SegmentPlan,
+  type UpdatePlan,
+} from "@shardgrad/workers";
+import type { GpuBackend } from "../backend/contract.js";
+import { DeviceHeap, type Place } from "./device-heap.js";
+import { cut } from "./pieces.js";
+
+export type Role = "variable" | "accumulator" | "average";
+
+/** An array of the host that has room on the device, whole or in pieces. */
+export interface DeviceArray {
+  readonly role: Role;
+  readonly memory: number;
+  readonly offset: number;
+  readonly dtype: DType;
+  readonly pieces: readonly { readonly place: Place; readonly start: number; readonly count: number }[];
+  /** Whether the device's copy is current: else it goes up before the next launch. */
+  current: boolean;
+}
+
+/** The arrays of an update that has this segment. */
+export interface SegmentArray {
+  readonly role: Role;
+  readonly offset: number;
+  /** One element for each row. */
+  readonly perRow: boolean;
+}
+
+export function arraysOf({ rowwise }: UpdatePlan, segment: SegmentPlan): SegmentArray[] {
+  const arrays: SegmentArray[] = [
+    { role: "variable", offset: segment.variable, perRow: false },
+    { role: "accumulator", offset: segment.accumulator, perRow: rowwise },
+  ];
+  if (segment.average !== 0) arrays.push({ role: "average", offset: segment.average, perRow: false });
+  return arrays;
+}
+
+/** The arrays that live on the device. */
+export class DeviceArrays {
+  readonly #backend: GpuBackend;
+  readonly #host: HostMemory;
+  readonly #arrays = new Map<number, DeviceArray>();
+  readonly #heaps: Readonly<Record<Role, DeviceHeap>>;
+
+  constructor(backend: GpuBackend, host: HostMemory) {
+    this.#backend = backend;
+    this.#host = host;
+    this.#heaps = {
+      variable: new DeviceHeap(backend),
+      accumulator: new DeviceHeap(backend),
+      average: new DeviceHeap(backend),
+    };
+  }
+
+  get(memory: number, offset: number): DeviceArray | undefined {
+    return this.#arrays.get(keyOf(memory, offset));
+  }
+
+  /** Room for an array of a segment; the one it has, if it has some. @throws GpuMemoryError */
+  ensure(update: UpdatePlan, segment: SegmentPlan, { role, offset, perRow }: SegmentArray): DeviceArray {
+    const { dtype, rowSize } = update;
+    const known = this.get(segment.memory, offset);
+    if (known !== undefined) return known;
+    const { bytes } = dtypeInfo[dtype];
+    const pieces: DeviceArray["pieces"][number][] = [];
+    try {
+      for (const { start, count } of cut(segment.count, rowSize, dtype, this.#backend.limits)) {
+        const unit = perRow ? rowSize : 1;
+        const place = this.#heaps[role].allocate((count / unit) * bytes);
+        pieces.push({ place, start: start / unit, count: count / unit });
+      }
+    } catch (error) {
+      for (const { place } of pieces) this.#heaps[role].free(place);
+      throw error;
+    }
+    const made = { role, memory: segment.memory, offset, dtype, pieces, current: false };
+    this.#arrays.set(keyOf(segment.memory, offset), made);
+    return made;
+  }
+
+  drop(memory: number, offset: number): void {
+    const array = this.get(memory, offset);
+    if (array === undefined) return;
+    this.#arrays.delete(keyOf(memory, offset));
+    for (const { place } of array.pieces) this.#heaps[array.role].free(place);
+  }
+
+  /** Copies the host's values up. */
+  upload(array: DeviceArray): void {
+    const { bytes } = dtypeInfo[array.dtype];
+    for (const { place, start, count } of array.pieces) {
+      const source = this.#host.bytes(array.memory, array.offset + start * bytes, count * bytes);
+      this.#backend.upload(place.buffer, place.offset, source);
+    }
+    array.current = true;
+  }
+
+  async download(array: DeviceArray, target: Uint8Array): Promise<void> {
+    const { bytes } = dtypeInfo[array.dtype];
+    const parts = array.pieces.map(({ place, start, count }) =>
+      this.#backend.download(
+        place.buffer,
+        place.offset,
+        target.subarray(start * bytes, (start + count) * bytes),
+      ),
+    );
+    await Promise.all(parts);
+  }
+}
+
+/** Offsets are below 2^32. */
+function keyOf(memory: number, offset: number): number {
+  return memory * 2 ** 32 + offset;
+}

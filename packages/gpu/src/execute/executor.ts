@@ -1,0 +1,155 @@
+import {
+  type Accelerator,
+  dtypeInfo,
+  type HostMemory,
+  type StepPlan,
+  type UpdatePlan,
+} from "@shardgrad/workers";
+import type { DeviceLost, GpuBackend } from "../backend/contract.js";
+import { arraysOf, DeviceArrays } from "./device-arrays.js";
+import { stageGradient } from "./gradients.js";
+import { type Lowered, lower, type StagedUpdate } from "./lower.js";
+import { pieceBytes } from "./pieces.js";
+import { Scratch } from "./scratch.js";
+import { StepBuffers } from "./step-buffers.js";
+
+/** Runs step plans on a back end: keeps arrays on the device, brings gradients up, launches kernels. */
+export class GpuExecutor implements Accelerator {
+  readonly kind: GpuBackend["kind"];
+  readonly description: string;
+  readonly isSoftware: boolean;
+  readonly lost: Promise<DeviceLost>;
+  readonly #backend: GpuBackend;
+  readonly #host: HostMemory;
+  readonly #arrays: DeviceArrays;
+  readonly #buffers: StepBuffers;
+  readonly #scratch: Scratch;
+  #norm: Lowered["norm"];
+
+  constructor(backend: GpuBackend, host: HostMemory) {
+    this.kind = backend.kind;
+    this.description = backend.description;
+    this.isSoftware = backend.isSoftware;
+    this.lost = backend.lost;
+    this.#backend = backend;
+    this.#host = host;
+    this.#arrays = new DeviceArrays(backend, host);
+    this.#buffers = new StepBuffers(backend);
+    this.#scratch = new Scratch(backend);
+  }
+
+  refusal(update: UpdatePlan): string | undefined {
+    const { operation, dtype, rowSize, rowwise, segments } = update;
+    if (operation !== "adagrad") return "its optimizer updates it in JavaScript";
+    if (!this.#backend.dtypes.includes(dtype)) return `${this.kind} has no ${dtype}`;
+    if (rowSize === 0) return "it has no elements";
+    const most = pieceBytes(this.#backend.limits);
+    const { bytes } = dtypeInfo[dtype];
+    const hasSlices = segments.some(({ gradient }) => gradient.kind === "slices");
+    if ((hasSlices || rowwise) && rowSize * bytes > most)
+      return "a row is larger than a buffer of the device";
+    for (const { gradient } of segments) {
+      if (gradient.kind === "slices" && gradient.count * rowSize * bytes > most)
+        return "its slices are larger than a buffer of the device";
+    }
+    return undefined;
+  }
+
+  holds(updates: readonly UpdatePlan[]): boolean {
+    return updates.every((update) =>
+      update.segments.every((segment) =>
+        arraysOf(update, segment).every(
+          ({ offset }) => this.#arrays.get(segment.memory, offset) !== undefined,
+        ),
+      ),
+    );
+  }
+
+  bytesOf({ dtype, segments, rowwise, rowSize }: UpdatePlan): number {
+    const { bytes } = dtypeInfo[dtype];
+    return segments.reduce((sum, { count, average }) => {
+      const accumulators = rowwise ? count / Math.max(rowSize, 1) : count;
+      return sum + bytes * (count + accumulators + (average === 0 ? 0 : count));
+    }, 0);
+  }
+
+  async prepare(updates: readonly UpdatePlan[]): Promise<void> {
+    const made: { memory: number; offset: number }[] = [];
+    try {
+      for (const update of updates) {
+        for (const segment of update.segments) {
+          for (const array of arraysOf(update, segment)) {
+            const { memory } = segment;
+            if (this.#arrays.get(memory, array.offset) !== undefined) continue;
+            this.#arrays.ensure(update, segment, array);
+            made.push({ memory, offset: array.offset });
+          }
+        }
+      }
+      // Some back ends learn only now that there was no room.
+      if (made.length > 0) await this.#backend.finished();
+    } catch (error) {
+      for (const { memory, offset } of made) this.#arrays.drop(memory, offset);
+      throw error;
+    }
+  }
+
+  launch(plan: StepPlan): void {
+    this.#buffers.reset();
+    const staged = plan.updates.map((update): StagedUpdate => {
+      const gradients = update.segments.map((segment) =>
+        stageGradient(update, segment, this.#host, this.#buffers, this.#backend.limits),
+      );
+      return { update, gradients };
+    });
+    const { commands, norm } = lower(plan, staged, this.#arrays, this.#buffers, this.#scratch);
+    for (const update of plan.updates) this.#bringUp(update);
+    this.#buffers.flush();
+    this.#norm = norm;
+    this.#backend.launch(commands);
+  }
+
+  async settled(): Promise<{ readonly globalNorm?: number }> {
+    const norm = this.#norm;
+    this.#norm = undefined;
+    if (norm === undefined) {
+      await this.#backend.finished();
+      return {};
+    }
+    const slot = norm.dtype === "float64" ? new Float64Array(4) : new Float32Array(4);
+    await this.#backend.download(norm.slots.buffer, norm.slots.offset, slot);
+    return { globalNorm: slot[2]! };
+  }
+
+  changed(memory: number, offset: number): void {
+    const array = this.#arrays.get(memory, offset);
+    if (array !== undefined) array.current = false;
+  }
+
+  async download(memory: number, offset: number, target: Uint8Array): Promise<void> {
+    const array = this.#arrays.get(memory, offset);
+    if (array === undefined) throw new RangeError("No array of the device has this place.");
+    await this.#arrays.download(array, target);
+  }
+
+  drop(memory: number, offset: number): void {
+    this.#arrays.drop(memory, offset);
+  }
+
+  memoryUse(): { readonly held: number; readonly free?: number } {
+    return this.#backend.memory();
+  }
+
+  close(): Promise<void> {
+    return this.#backend.close();
+  }
+
+  #bringUp(update: UpdatePlan): void {
+    for (const segment of update.segments) {
+      for (const { offset } of arraysOf(update, segment)) {
+        const array = this.#arrays.get(segment.memory, offset)!;
+        if (!array.current) this.#arrays.upload(array);
+      }
+    }
+  }
+}

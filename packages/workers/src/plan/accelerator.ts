@@ -1,0 +1,60 @@
+import type { StepPlan, UpdatePlan } from "./contract.js";
+
+/**
+ * A device with a memory of its own that takes step plans: what core asks of a GPU package, and what a GPU package
+ * gives. Arrays are named by memory and byte offset, as plans name them; once there, they stay until they are dropped.
+ * Types only.
+ */
+export interface Accelerator {
+  readonly kind: "cuda" | "webgpu" | "tfjs";
+  /** The device's name and what drives it, for people. */
+  readonly description: string;
+  /** A processor that pretends: taken only when it was asked for by name. */
+  readonly isSoftware: boolean;
+  /** Resolves when the device is gone with everything on it; never rejects. */
+  readonly lost: Promise<{ readonly reason: string }>;
+  /** Why an update cannot run here; undefined when it can. */
+  refusal(update: UpdatePlan): string | undefined;
+  /** Whether all arrays of the updates have their room here. */
+  holds(updates: readonly UpdatePlan[]): boolean;
+  /** Bytes that the arrays of an update take. */
+  bytesOf(update: UpdatePlan): number;
+  /** Makes room for the arrays of the updates. Rejects when there is none: nothing has changed. */
+  prepare(updates: readonly UpdatePlan[]): Promise<void>;
+  /**
+   * Enqueues a step over arrays that have their room; those that the host has written since go up first. Gradients are
+   * copied before it returns. Throws before anything is enqueued, or not at all.
+   */
+  launch(plan: StepPlan): void;
+  /** Resolves when everything launched has ended, with the global norm of the last step that clips by one. */
+  settled(): Promise<{ readonly globalNorm?: number }>;
+  /** The host has written, or may write, an array. */
+  changed(memory: number, offset: number): void;
+  /** Fills a target of the array's size with the array as it is after everything launched. */
+  download(memory: number, offset: number, target: Uint8Array): Promise<void>;
+  /** Gives an array's room back. */
+  drop(memory: number, offset: number): void;
+  memoryUse(): { readonly held: number; readonly free?: number };
+  close(): Promise<void>;
+}
+
+/** How an accelerator reads the host's arrays. */
+export interface HostMemory {
+  /** Live bytes of a memory. */
+  bytes(memory: number, offset: number, length: number): Uint8Array;
+}
+
+/** What a GPU package exports for core. */
+export interface AcceleratorPackage {
+  /**
+   * The first device that works, in the order of `kinds`; or why there is none, one line for each that was tried.
+   */
+  openAccelerator(options: OpenOptions): Promise<Accelerator | readonly string[]>;
+}
+
+export interface OpenOptions {
+  readonly kinds: readonly Accelerator["kind"][];
+  readonly host: HostMemory;
+  /** Takes software devices too. */
+  readonly software: boolean;
+}
