@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { type OpenCudaOptions, openCuda } from "@shardgrad/gpu";
 import { ptxToCpp } from "./ptx-to-cpp.js";
+import { cppCompiler, stubCudaMissing } from "./stub-cuda-missing.js";
 
 const source = fileURLToPath(new URL("stub/", import.meta.url));
 const kernels = fileURLToPath(new URL("../../packages/gpu/cuda/", import.meta.url));
@@ -72,8 +73,8 @@ export class StubCuda {
  * @param runs - the kernels' sources, or the PTX text that the package ships
  */
 export function stubCuda(runs: "sources" | "ptx" = "sources"): StubCuda | string {
-  if (process.platform !== "linux" && process.platform !== "darwin") return `no stub for ${process.platform}`;
-  const compiler = process.env.CXX ?? "c++";
+  const missing = stubCudaMissing();
+  if (missing !== undefined) return missing;
   const hash = createHash("sha256").update(flags + runs);
   const translated = runs === "ptx" ? ptxToCpp(readFileSync(join(kernels, "kernels.ptx"), "utf8")) : "";
   hash.update(translated);
@@ -90,8 +91,7 @@ export function stubCuda(runs: "sources" | "ptx" = "sources"): StubCuda | string
       writeFileSync(`${own}.h`, translated);
       args.push(`-DPTX_KERNELS="${own}.h"`);
     }
-    const { status, error, stderr } = spawnSync(compiler, args, { encoding: "utf8" });
-    if (error) return `no C++ compiler (${compiler})`;
+    const { status, stderr } = spawnSync(cppCompiler, args, { encoding: "utf8" });
     if (status !== 0) throw new Error(`The stub does not compile:\n${stderr}`);
     renameSync(own, path);
   }

@@ -8,7 +8,10 @@ export interface OpenCudaOptions {
   readonly device?: number;
   /** Bytes of host memory that may be pinned at most. Default: a quarter of the machine's. */
   readonly pinLimit?: number;
-  /** Path of the driver's library, in place of the one that the system finds by its name. */
+  /**
+   * Path of the driver's library, in place of the one that the system finds by its name. Default: the environment
+   * variable SHARDGRAD_CUDA_LIBRARY, where it is set.
+   */
   readonly library?: string;
 }
 
@@ -22,7 +25,7 @@ export async function openCuda(options: OpenCudaOptions = {}): Promise<CudaBacke
   }
   let driver: CudaDriver;
   try {
-    driver = new CudaDriver(koffi, options.library);
+    driver = new CudaDriver(koffi, options.library ?? process.env.SHARDGRAD_CUDA_LIBRARY);
   } catch (error) {
     return `CUDA: no NVIDIA driver: ${firstLine(error)}`;
   }
