@@ -8,13 +8,13 @@ import { duration, significant, table } from "../lib/table.mjs";
 import { dense, latency, many, sparse, upload } from "./cases.mjs";
 import { Device } from "./device.mjs";
 import { CASES, readOptions } from "./options.mjs";
+import { hybrid, step } from "./program.mjs";
 import { openTorch } from "./torch.mjs";
 
 const options = readOptions(process.argv.slice(2));
-const backend = await openCuda({
-  ...(options.device !== undefined && { device: options.device }),
-  ...(options.library !== undefined && { library: options.library }),
-});
+// The library opens the device by itself, too.
+if (options.library !== undefined) process.env.SHARDGRAD_CUDA_LIBRARY = options.library;
+const backend = await openCuda(options.device === undefined ? {} : { device: options.device });
 if (typeof backend === "string") {
   console.log(`No device to measure on. ${backend}`);
   process.exit(0);
@@ -33,8 +33,8 @@ const copyBefore = await copyBandwidth();
 console.log(`Copy within the device: ${significant(copyBefore / 1e9)} GB/s (bytes read + written)`);
 console.log(
   "Model: an element moves 20 B (g, acc, w read; acc, w written), 28 with EMA, 4 more for a norm; a slice\n" +
-    `4·dim + 4, a distinct row 16·dim. Medians of ${options.samples} samples by the device's clock; latency and\n` +
-    "upload by the caller's, with the 10th and 90th percentile.",
+    `4·dim + 4, a distinct row 16·dim. Medians of ${options.samples} samples by the device's clock; latency,\n` +
+    "upload, step and hybrid by the caller's, with the 10th and 90th percentile.",
 );
 
 /** @type {Record<string, () => Promise<import("./cases.mjs").Row[]>>} */
@@ -46,6 +46,8 @@ const cases = {
   sparse: () => sparse(device, options),
   latency: () => latency(device, options),
   upload: () => upload(device, options),
+  step: () => step(options),
+  hybrid: () => hybrid(options),
 };
 const rows = [];
 for (const name of CASES) {
@@ -102,7 +104,7 @@ function print() {
       : "";
   const cells = rows.map(({ name, case: kind, traffic, result, note, peers }) => {
     const rate = traffic === undefined ? Number.NaN : traffic / (result.median / 1e9);
-    const share = kind === "upload" ? Number.NaN : (100 * rate) / copyBefore;
+    const share = ["upload", "step"].includes(kind) ? Number.NaN : (100 * rate) / copyBefore;
     return [
       name,
       duration(result.median),

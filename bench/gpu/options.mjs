@@ -1,7 +1,7 @@
 import { parseArgs } from "node:util";
 
 /** The cases in the order in which they run. */
-export const CASES = ["dense", "ema", "clip", "many", "sparse", "latency", "upload"];
+export const CASES = ["dense", "ema", "clip", "many", "sparse", "latency", "upload", "step", "hybrid"];
 
 const USAGE = `node bench/gpu/main.mjs [options]
   --only LIST      cases, comma-separated: ${CASES.join(", ")}

@@ -29,6 +29,9 @@ test.skipIf(typeof stub === "string")(`all cases run${typeof stub === "string" ?
     "1,000 variables",
     "sparse unique",
     "awaited step",
+    "library step 2^6, cuda",
+    "GPU alone",
+    "layers on the GPU",
   ]) {
     expect(stdout).toContain(name);
   }
