@@ -22,8 +22,13 @@ export interface CudaDeviceInfo {
  * The device to use: the one asked for, or the first that can be. A line that says why there is none otherwise.
  * @throws CudaError
  */
-export function chooseDevice(driver: CudaDriver, ordinal: number | undefined): CudaDeviceInfo | string {
-  driver.call("cuInit", 0);
+export async function chooseDevice(
+  driver: CudaDriver,
+  ordinal: number | undefined,
+): Promise<CudaDeviceInfo | string> {
+  // Takes some hundred milliseconds.
+  const result = await driver.async("cuInit", 0);
+  if (result !== 0) throw driver.error("cuInit", result);
   const cuda = driver.int("cuDriverGetVersion");
   if (cuda < LEAST_CUDA) return `the driver is for CUDA ${versionOf(cuda)}, 10.1 is needed`;
   const count = driver.int("cuDeviceGetCount");

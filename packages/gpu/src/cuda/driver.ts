@@ -95,7 +95,7 @@ export class CudaDriver {
     return this.#functions[name](...args);
   }
 
-  /** The result, from a thread that is not this one and has no context of its own. */
+  /** The result, from a thread that is not this one and has no context of its own; the event loop goes on. */
   async(name: DriverCall, ...args: readonly Argument[]): Promise<number> {
     return new Promise((resolve, reject) => {
       this.#functions[name].async(...args, (error: unknown, result: number) => {

@@ -30,19 +30,19 @@ export async function openCuda(options: OpenCudaOptions = {}): Promise<CudaBacke
     return `CUDA: no NVIDIA driver: ${firstLine(error)}`;
   }
   try {
-    return openDevice(driver, options);
+    return await openDevice(driver, options);
   } catch (error) {
     return `CUDA: the device could not be opened: ${firstLine(error)}`;
   }
 }
 
-function openDevice(
+async function openDevice(
   driver: CudaDriver,
   { device: ordinal, pinLimit }: OpenCudaOptions,
-): CudaBackend | string {
-  const device = chooseDevice(driver, ordinal);
+): Promise<CudaBackend | string> {
+  const device = await chooseDevice(driver, ordinal);
   if (typeof device === "string") return `CUDA: ${device}`;
-  const resources = new CudaResources(driver, device);
+  const resources = await CudaResources.open(driver, device);
   try {
     return new CudaBackend(resources, pinLimit);
   } catch (error) {

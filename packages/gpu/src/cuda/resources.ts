@@ -18,10 +18,18 @@ export class CudaResources {
   #module: number | undefined;
 
   /** @throws CudaError; nothing is held then */
-  constructor(driver: CudaDriver, device: CudaDeviceInfo) {
+  static async open(driver: CudaDriver, device: CudaDeviceInfo): Promise<CudaResources> {
+    const context = new BigUint64Array(1);
+    // The first of a process takes some hundred milliseconds.
+    const result = await driver.async("cuDevicePrimaryCtxRetain", context, device.handle);
+    if (result !== 0) throw driver.error("cuDevicePrimaryCtxRetain", result);
+    return new CudaResources(driver, device, Number(context[0]));
+  }
+
+  private constructor(driver: CudaDriver, device: CudaDeviceInfo, context: number) {
     this.driver = driver;
     this.device = device;
-    this.context = driver.word("cuDevicePrimaryCtxRetain", device.handle);
+    this.context = context;
     this.events = new Events(driver, this.context);
     try {
       driver.call("cuCtxSetCurrent", this.context);
