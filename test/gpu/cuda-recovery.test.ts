@@ -1,5 +1,5 @@
 // Training goes on with nothing lost, whichever call of the driver fails in its midst.
-import { Runtime } from "@shardgrad/core";
+import { Adagrad, Runtime, Variable } from "@shardgrad/core";
 import { describe, expect, test } from "vitest";
 import { Random } from "../support/random.js";
 import { Twin } from "../support/twin.js";
@@ -80,5 +80,25 @@ describe.skipIf(typeof stub === "string")(
         }
       },
     );
+
+    test("a hybrid step with a global norm waits for the device, and learns of its loss", async () => {
+      cuda.reset();
+      process.env.SHARDGRAD_CUDA_LIBRARY = cuda.path;
+      const runtime = new Runtime({ threads: 0, device: "cuda" });
+      const reasons: string[] = [];
+      runtime.on("deviceLost", ({ reason }) => reasons.push(reason));
+      runtime.on("deviceChanged", () => {});
+      const variables = (["gpu", "cpu"] as const).map((device) => Variable.zeros([100], { runtime, device }));
+      const optimizer = new Adagrad({ runtime, globalClipnorm: 1 });
+      const gradient = new Float32Array(100).fill(1);
+      const step = () => optimizer.applyGradients(variables.map((variable) => [gradient, variable] as const));
+      await step();
+      cuda.fail("execution", 719);
+      await step();
+      expect(reasons).toEqual([expect.stringContaining("CUDA_ERROR_LAUNCH_FAILED (719)")]);
+      await step();
+      expect(variables[0]!.toArray()).toEqual(variables[1]!.toArray());
+      await runtime.close();
+    });
   },
 );

@@ -11,7 +11,9 @@ import { hasNativeKernels } from "../support/devices.js";
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const bin = join(root, "node_modules", ".bin");
 const windows = process.platform === "win32";
-const packages = ["workers", "core"] as const;
+const packages = ["workers", "core", "gpu"] as const;
+/** What everybody installs; the GPU package is optional. */
+const needed = ["workers", "core"] as const;
 
 const scratch = mkdtempSync(join(tmpdir(), "shardgrad-package-"));
 const project = join(scratch, "project");
@@ -91,12 +93,12 @@ function install(): void {
     join(project, "package.json"),
     JSON.stringify({ name: "empty", private: true, type: "module" }),
   );
-  const ours = packages.map((name) => tarballs[name]!);
-  run(
-    "npm",
-    ["install", "--no-audit", "--no-fund", "--no-package-lock", "--prefer-offline", ...ours],
-    project,
-  );
+  add(needed.map((name) => tarballs[name]!));
+}
+
+function add(tarballsToAdd: readonly string[]): void {
+  const options = ["--no-audit", "--no-fund", "--no-package-lock", "--prefer-offline"];
+  run("npm", ["install", ...options, ...tarballsToAdd], project);
 }
 
 describe("in an empty project", () => {
@@ -121,6 +123,35 @@ describe("in an empty project", () => {
     const program = `const { Adagrad } = require("@shardgrad/core"); console.log(typeof Adagrad);`;
     writeFileSync(join(project, "main.cjs"), program);
     expect(run(process.execPath, ["main.cjs"], project)).toBe("function\n");
+  });
+
+  /** Trains with a device that cannot be had, and prints why it could not. */
+  function trainOn(device: string): string {
+    const program = `
+      import { Adagrad, Runtime, Variable } from "@shardgrad/core";
+      const runtime = new Runtime({ device: "${device}", threads: 0 });
+      const w = Variable.ones([3], { runtime });
+      runtime.on("deviceChanged", ({ from, to, reason }) => console.log(from, to, reason));
+      await new Adagrad({ learningRate: 1, runtime }).applyGradients([[[1, 1, 1], w]]);
+      console.log(w.data[0] < 1, ...runtime.placement().reasons);
+    `;
+    writeFileSync(join(project, "device.js"), program);
+    return run(process.execPath, ["device.js"], project);
+  }
+
+  test("a device that was asked for is not there: why, in a line, and the CPU does the work", () => {
+    const without = "@shardgrad/gpu is not installed";
+    expect(trainOn("webgpu")).toBe(`webgpu cpu ${without}\ntrue ${without}\n`);
+    add([tarballs.gpu!]);
+    const broken = 'WebGPU: the package "webgpu" could not be loaded';
+    if (process.platform === "linux") process.env.LD_LIBRARY_PATH = join(scratch, "loader");
+    mkdirSync(join(scratch, "loader"), { recursive: true });
+    writeFileSync(join(scratch, "loader", "libvulkan.so.1"), "not a library");
+    const said = trainOn("webgpu");
+    expect(said).toMatch(new RegExp(`^webgpu cpu ${broken}: .*webgpu.*\ntrue ${broken}: .*\n$`));
+    const entry = join(project, "node_modules/@shardgrad/gpu/dist/index.js");
+    writeFileSync(entry, "throw new Error('half written');");
+    expect(trainOn("webgpu")).toMatch(/^webgpu cpu @shardgrad\/gpu could not be loaded: half written\ntrue/);
   });
 
   test.each(["nodenext", "bundler"])("types resolve under moduleResolution %s", (resolution) => {

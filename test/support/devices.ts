@@ -1,4 +1,5 @@
 import { Runtime } from "@shardgrad/core";
+import { openWebGpu } from "@shardgrad/gpu";
 import { stubCuda } from "../gpu/stub-cuda.js";
 import { useSoftwareVulkan } from "./software-vulkan.js";
 
@@ -16,6 +17,8 @@ if (testedDevice === "webgpu") {
   const missing = useSoftwareVulkan();
   if (missing !== undefined) throw new Error(missing);
   process.env.SHARDGRAD_SOFTWARE_DEVICE = "1";
+  // Keeps the device, and what is compiled for it, from one runtime to the next.
+  await openWebGpu({ software: true });
 }
 
 if (testedDevice === "cuda") {

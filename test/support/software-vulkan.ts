@@ -15,7 +15,7 @@ export function useSoftwareVulkan(): string | undefined {
     return `@sparticuz/chromium has no Vulkan driver for ${process.platform}-${process.arch}`;
   }
   try {
-    const folder = unpacked();
+    const folder = softwareDriver();
     process.env.VK_ICD_FILENAMES = join(folder, "vk_swiftshader_icd.json");
     // Loaded by its path, the loader is found again by its name when Dawn asks for it.
     require("koffi").load(join(folder, "libvulkan.so.1"));
@@ -33,8 +33,8 @@ export function softwareVulkanMissing(): string | undefined {
   return undefined;
 }
 
-/** The folder with the unpacked driver, shared by all test processes. */
-function unpacked(): string {
+/** The folder with the unpacked driver and loader, shared by all test processes. */
+export function softwareDriver(): string {
   const manifest = join(packageFolder(), "package.json");
   const { version } = JSON.parse(readFileSync(manifest, "utf8"));
   const folder = join(tmpdir(), `shardgrad-swiftshader-${version}`);

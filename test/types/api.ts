@@ -168,7 +168,7 @@ void again;
 // Events
 optimizer.on("iteration", (event) => {
   same<typeof event.iterations, number>(true);
-  same<typeof event.device, "inline" | "workers">(true);
+  same<typeof event.device, "inline" | "workers" | "cuda" | "webgpu" | "tfjs" | "hybrid">(true);
   same<typeof event.globalNorm, number | undefined>(true);
   const { learningRate, durationMs, variables, elements } = event;
   same<typeof variables, readonly Variable[]>(true);
@@ -182,6 +182,8 @@ optimizer.on("error", (error) => {
 optimizer.on("build", async () => {});
 runtime.on("drain", () => {});
 runtime.on("workerLost", ({ lane }) => lane.toFixed());
+runtime.on("deviceLost", ({ device, reason }) => `${device}: ${reason}`.length);
+runtime.on("deviceChanged", ({ from, to, reason }) => `${from} ${to} ${reason}`.length);
 // @ts-expect-error no such event
 optimizer.on("step", () => {});
 // @ts-expect-error an event of the runtime

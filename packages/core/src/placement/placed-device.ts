@@ -30,6 +30,8 @@ export interface PlacedDeviceOptions {
   readonly named: boolean;
   /** Takes a device that is software. */
   readonly software: boolean;
+  /** How it is opened; by the GPU package if not given. */
+  readonly open?: typeof openAccelerator | undefined;
 }
 
 export interface PlacedDeviceEvents {
@@ -170,11 +172,11 @@ export class PlacedDevice implements StepDevice, Residency {
   }
 
   async #openOnce(): Promise<void> {
-    const { kinds, software, named } = this.#options;
+    const { kinds, software, named, open = openAccelerator } = this.#options;
     const host = {
       bytes: (memory: number, offset: number, length: number) => this.#bytes(memory, offset, length),
     };
-    const opened = await openAccelerator({ kinds, software, host });
+    const opened = await open({ kinds, software, host });
     if (!("launch" in opened)) {
       this.#reasons = opened;
       if (named) this.#events.changed(kinds[0]!, "cpu", opened.join("; "));
@@ -254,7 +256,8 @@ export class PlacedDevice implements StepDevice, Residency {
     hereDone?.catch(() => {});
     let norm = known;
     try {
-      norm ??= (await settled).globalNorm;
+      const { globalNorm } = await settled;
+      norm ??= globalNorm;
       entry.clip = knownClip(entry.clip, norm, onDevice[0]!);
     } catch (error) {
       this.#lose(error);
@@ -343,7 +346,7 @@ export class PlacedDevice implements StepDevice, Residency {
   #lose(error: unknown): void {
     const accelerator = this.#accelerator;
     if (accelerator === undefined) return;
-    const reason = firstLine(error);
+    const reason = (error as { reason?: string } | null)?.reason ?? firstLine(error);
     try {
       this.#replay();
     } finally {

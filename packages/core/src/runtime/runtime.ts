@@ -9,7 +9,7 @@ import {
 } from "@shardgrad/workers";
 import { ArgumentError, ClosedRuntimeError, OptionError } from "../errors/index.js";
 import { SafeEmitter } from "../events/emitter.js";
-import { PlacedDevice } from "../placement/placed-device.js";
+import { PlacedDevice, type PlacedDeviceOptions } from "../placement/placed-device.js";
 import type { VariablePlacement } from "../placement/policy.js";
 import { type VariableInternals, variableInternals } from "../variable/internals.js";
 import { checkDtype, checkShape, sizeOf } from "../variable/values.js";
@@ -83,6 +83,8 @@ export interface CloseOptions {
 }
 
 const DEFAULT_MAX_QUEUE = 1_024;
+/** An option for tests and device packages: opens an accelerator in place of `@shardgrad/gpu`. */
+const acceleratorOpener: unique symbol = Symbol.for("shardgrad.openAccelerator") as never;
 /** What `auto` looks for. */
 const automaticKinds = ["cuda", "webgpu"] as const;
 
@@ -127,7 +129,7 @@ export class Runtime extends SafeEmitter<RuntimeEvents> {
       this.#memory,
       { laneLost: (lane) => this.emit("workerLost", { lane, runtime: this }) },
     );
-    this.#placed = this.#placedDevice(options.device ?? "auto");
+    this.#placed = this.#placedDevice(options);
     this.#queue = new StepQueue(options.maxQueue ?? DEFAULT_MAX_QUEUE, () => {
       if (this.wants("drain")) this.emit("drain", { runtime: this });
     });
@@ -246,7 +248,14 @@ export class Runtime extends SafeEmitter<RuntimeEvents> {
     await this.#placed?.synchronize();
   }
 
-  /** Which variables live where, and why. See docs/gpu.md. */
+  /**
+   * Which variables live where, and why. See docs/gpu.md.
+   *
+   * @example
+   * import { Runtime } from "@shardgrad/core";
+   * const { device, variables } = new Runtime({ device: "cpu" }).placement();
+   * console.log(device, variables); // null []
+   */
   placement(): Placement {
     const accelerator = this.#placed?.accelerator;
     return {
@@ -300,7 +309,7 @@ export class Runtime extends SafeEmitter<RuntimeEvents> {
     await this.#device.close();
   }
 
-  #placedDevice(device: NonNullable<RuntimeOptions["device"]>): PlacedDevice | undefined {
+  #placedDevice({ device = "auto", ...more }: RuntimeOptions): PlacedDevice | undefined {
     if (device === "cpu") return undefined;
     const named = device !== "auto";
     const options = {
@@ -308,6 +317,7 @@ export class Runtime extends SafeEmitter<RuntimeEvents> {
       named,
       // Software devices are for tests: slower than the CPU's own kernels.
       software: named && process.env.SHARDGRAD_SOFTWARE_DEVICE === "1",
+      open: (more as { [acceleratorOpener]?: PlacedDeviceOptions["open"] })[acceleratorOpener],
     };
     return new PlacedDevice(this.#device, this.#memory, options, {
       lost: (name, reason) => this.emit("deviceLost", { device: name, reason, runtime: this }),

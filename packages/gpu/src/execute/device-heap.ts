@@ -1,4 +1,5 @@
 import { ALIGNMENT, type GpuBackend, type GpuBuffer } from "../backend/contract.js";
+import { pieceBytes } from "./pieces.js";
 
 /** A part of a buffer that holds one array, or one piece of it. */
 export interface Place {
@@ -43,8 +44,7 @@ export class DeviceHeap {
       if (range.bytes === 0) slab.free = slab.free.filter((free) => free !== range);
       return { buffer: slab.buffer, offset, bytes: size };
     }
-    const { bufferBytes, bindingBytes } = this.#backend.limits;
-    const slabBytes = Math.max(size, Math.min(SLAB, bufferBytes, bindingBytes));
+    const slabBytes = Math.max(size, Math.min(SLAB, pieceBytes(this.#backend.limits)));
     const buffer = this.#backend.allocate(slabBytes);
     const rest = slabBytes - size;
     this.#slabs.push({ buffer, free: rest > 0 ? [{ offset: size, bytes: rest }] : [] });

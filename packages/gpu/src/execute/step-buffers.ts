@@ -17,11 +17,13 @@ interface StepBuffer {
  */
 export class StepBuffers {
   readonly #backend: GpuBackend;
+  readonly #smallBytes: number;
   readonly #large: StepBuffer[] = [];
   readonly #small: (StepBuffer & { readonly host: Uint8Array })[] = [];
 
   constructor(backend: GpuBackend) {
     this.#backend = backend;
+    this.#smallBytes = Math.min(SMALL_BUFFER, pieceBytes(backend.limits));
   }
 
   /** Begins a step. */
@@ -36,7 +38,7 @@ export class StepBuffers {
    */
   put(bytes: Uint8Array): { readonly buffer: GpuBuffer; readonly offset: number } {
     const size = Math.max(Math.ceil(bytes.byteLength / ALIGNMENT), 1) * ALIGNMENT;
-    if (size <= SMALL) {
+    if (size <= SMALL && size <= this.#smallBytes) {
       const target = this.#smallWith(size);
       const offset = target.used;
       target.host.set(bytes, offset);
@@ -64,12 +66,12 @@ export class StepBuffers {
   }
 
   #smallWith(size: number) {
-    const found = this.#small.find(({ used }) => used + size <= SMALL_BUFFER);
+    const found = this.#small.find(({ used }) => used + size <= this.#smallBytes);
     if (found !== undefined) return found;
     const made = {
-      buffer: this.#backend.allocate(SMALL_BUFFER),
+      buffer: this.#backend.allocate(this.#smallBytes),
       used: 0,
-      host: new Uint8Array(SMALL_BUFFER),
+      host: new Uint8Array(this.#smallBytes),
     };
     this.#small.push(made);
     return made;

@@ -177,11 +177,6 @@ export class WebGpuBackend implements GpuBackend {
     this.#bindGroups.clear();
   }
 
-  /** Loses the device as a fault of the driver would. */
-  debugLose(): void {
-    this.#device.destroy();
-  }
-
   #submit(commands: readonly Command[]): void {
     const used = commands.map((command, i) => this.#writeScalars(command, i));
     this.#device.queue.writeBuffer(this.#scalars, 0, this.#scalarWords, 0, (used.length * SCALARS_BYTES) / 4);

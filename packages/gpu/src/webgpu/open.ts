@@ -1,6 +1,7 @@
 /// <reference types="@webgpu/types" />
 import { WebGpuBackend } from "./backend.js";
 import { SharedDevice } from "./device.js";
+import { loaderMissing } from "./vulkan-loader.js";
 
 export interface OpenWebGpuOptions {
   /** Takes adapters that are software too. */
@@ -25,6 +26,7 @@ export async function openWebGpu({
   const opened = await sharedDevice();
   if (typeof opened === "string") return opened;
   if (opened.info.isFallbackAdapter && !software) {
+    opened.acquire().release();
     return `WebGPU: the only adapter is software (${opened.info.description || opened.info.device})`;
   }
   return new WebGpuBackend(opened.acquire());
@@ -42,7 +44,15 @@ async function sharedDevice(): Promise<SharedDevice | string> {
   }
 }
 
+/** Loses the open device as a fault of its driver would, so that an application can test what it does then. */
+export async function debugLoseWebGpu(): Promise<void> {
+  const opened = await shared;
+  if (typeof opened === "object") opened.device.destroy();
+}
+
 async function openDevice(): Promise<SharedDevice | string> {
+  const missing = loaderMissing();
+  if (missing !== undefined) return `WebGPU: ${missing}`;
   try {
     gpu ??= ((await import("webgpu")) as unknown as WebGpuPackage).create([]);
   } catch (error) {
