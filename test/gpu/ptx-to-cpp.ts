@@ -3,6 +3,9 @@
 
 const cTypes: Record<string, string> = {
   pred: "bool",
+  b8: "uint8_t",
+  u8: "uint8_t",
+  s8: "int8_t",
   b16: "uint16_t",
   u16: "uint16_t",
   b32: "uint32_t",
@@ -43,10 +46,12 @@ const specials: Record<string, string> = {
 
 /** The functions, and a list of them by name. */
 export function ptxToCpp(ptx: string): string {
-  const entries = ptx.split(".visible .entry ").slice(1);
+  const [head, ...entries] = ptx.split(".visible .entry ");
+  // Memory of a block that several entries share by name; only one block runs at a time.
+  const shared = head!.split("\n").flatMap((line) => sharedMemory(line) ?? []);
   const names = entries.map((entry) => entry.slice(0, entry.indexOf("(")));
   const table = names.map((name) => `{"${name}", PTX, ${name}}`).join(", ");
-  return `${entries.map(entryToCpp).join("\n")}\nstatic const kernel kernels[] = {${table}};\n`;
+  return `${[...shared, ...entries.map(entryToCpp)].join("\n")}\nstatic const kernel kernels[] = {${table}};\n`;
 }
 
 function entryToCpp(entry: string): string {
@@ -59,14 +64,13 @@ function entryToCpp(entry: string): string {
   const code: string[] = [];
   for (const line of lines) {
     const register = /^\.reg \.(\w+) %(\w+)<(\d+)>;$/.exec(line);
-    const shared = /^\.shared \.align 8 \.b8 (\w+)\[(\d+)\];$/.exec(line);
+    const shared = sharedMemory(line);
     if (register) {
       const [, type, prefix, count] = register;
       const all = Array.from({ length: Number(count) }, (_, i) => `${prefix}${i} = 0`);
       declarations.push(`  ${cTypes[type!]} ${all.join(", ")};`);
-    } else if (shared) {
-      const [, symbol, bytes] = shared;
-      declarations.push(`  alignas(8) static char ${symbol}[${bytes}];`);
+    } else if (shared !== undefined) {
+      declarations.push(`  ${shared}`);
     } else if (!line.startsWith(".pragma")) {
       code.push(`  ${statement(line)}`);
     }
@@ -74,6 +78,13 @@ function entryToCpp(entry: string): string {
   return [`static void ${name}(const arguments &launch) {`, ...declarations, ...code, "  done:;", "}"].join(
     "\n",
   );
+}
+
+function sharedMemory(line: string): string | undefined {
+  const parsed = /^\.shared \.align \d+ \.(\w+) (\w+)(?:\[(\d+)\])?;$/.exec(line);
+  if (parsed === null) return undefined;
+  const [, type, symbol, count = 1] = parsed;
+  return `alignas(8) static ${cTypes[type!]} ${symbol}[${count}];`;
 }
 
 function statement(line: string): string {

@@ -69,21 +69,32 @@ template <typename REAL> INLINE void adagradDense(const arguments &launch) {
   }
 }
 
+template <u32 WIDTH, typename REAL>
+INLINE void emaPart(GLOBAL REAL *__restrict w, GLOBAL REAL *__restrict e, u32 first, u32 last, REAL m, REAL c,
+                    bool overwrite) {
+  ROLLED for (u32 i = first + threadIndex() * WIDTH; i < last; i += threadsOfBlock() * WIDTH) {
+    REAL variable[WIDTH], average[WIDTH];
+    load<WIDTH>(variable, w + i);
+    load<WIDTH>(average, e + i);
+    UNROLL for (u32 j = 0; j < WIDTH; j++) average[j] = averaged(average[j], variable[j], m, c);
+    store<WIDTH>(e + i, average);
+    if (overwrite) store<WIDTH>(w + i, average);
+  }
+}
+
 // variable, average, ranges; momentum, complement, emaKind, rangeCount
 template <typename REAL> INLINE void ema(const arguments &launch) {
   const REAL m = (REAL)launch.scalars[0].element, c = (REAL)launch.scalars[1].element;
   const bool overwrite = launch.scalars[2].word == EMA_OVERWRITE, update = launch.scalars[2].word != EMA_NONE;
-  const u32 rangeCount = (u32)launch.scalars[3].word;
+  const u32 rangeCount = (u32)launch.scalars[3].word, width = 16 / sizeof(REAL);
   for (u32 tile = blockIndex(); update && tile < launch.count; tile += blocksOfLaunch()) {
     const GLOBAL range &r = *rangeOf(launch.buffers[2], rangeCount, tile);
     const u32 first = (tile - r.firstTile) * TILE, length = lengthOfTile(r.count, first);
     GLOBAL REAL *w = at<REAL>(launch.buffers[0]) + r.variable + first;
     GLOBAL REAL *e = at<REAL>(launch.buffers[1]) + r.average + first;
-    ROLLED for (u32 i = threadIndex(); i < length; i += threadsOfBlock()) {
-      const REAL average = averaged(e[i], w[i], m, c);
-      e[i] = average;
-      if (overwrite) w[i] = average;
-    }
+    const u32 whole = aligned((u64)w, (u64)e) ? length / width * width : 0;
+    if (whole > 0) emaPart<width>(w, e, 0, whole, m, c, overwrite);
+    if (whole < length) emaPart<1>(w, e, whole, length, m, c, overwrite);
   }
 }
 

@@ -42,13 +42,20 @@ struct arguments {
   scalar scalars[9];
 };
 
+// The sum of eight running sums, in the order of the CPU's kernels.
+template <typename POINTER> INLINE double pairwise(POINTER s) {
+  return ((s[0] + s[2]) + (s[4] + s[6])) + ((s[1] + s[3]) + (s[5] + s[7]));
+}
+
 // A sum with one order is shared by an octet, eight threads of one warp. What each lane of an octet has of its own is
 // declared with PER_LANE and reached as name[AT(lane)]. EACH_LANE runs a statement for each lane: on a GPU once in each
 // thread, on the CPU eight times in a row. Lanes meet in octetSum only.
 #if defined(__NVPTX__)
 
 #define GLOBAL __attribute__((address_space(1)))
-#define SHARED static __attribute__((address_space(3)))
+#define ON_CHIP __attribute__((address_space(3)))
+// Memory of a block, which nobody sets to zero.
+#define SHARED static ON_CHIP __attribute__((loader_uninitialized))
 #define KERNEL(name) extern "C" __attribute__((nvptx_kernel)) void name(const arguments launch)
 
 INLINE u32 threadIndex() { return __nvvm_read_ptx_sreg_tid_x(); }
@@ -56,12 +63,13 @@ INLINE u32 threadsOfBlock() { return __nvvm_read_ptx_sreg_ntid_x(); }
 INLINE u32 blockIndex() { return __nvvm_read_ptx_sreg_ctaid_x(); }
 INLINE u32 blocksOfLaunch() { return __nvvm_read_ptx_sreg_nctaid_x(); }
 
-// Runs a statement in each thread of a block; all have ended it before any goes on.
+// Runs a statement in each thread, or in each octet, of a block; all have ended it before any goes on.
 #define EACH_THREAD(...) \
   { \
     __VA_ARGS__ \
     __syncthreads(); \
   }
+#define EACH_OCTET(...) EACH_THREAD(__VA_ARGS__)
 
 #define PER_LANE(type, name) type name[1]
 #define AT(lane) 0
@@ -81,7 +89,7 @@ INLINE double exchanged(double value, u32 distance) {
   return v.real;
 }
 
-// ((s0 + s2) + (s4 + s6)) + ((s1 + s3) + (s5 + s7)), known to every lane.
+// As `pairwise`, known to every lane.
 INLINE double octetSum(const double *s) {
   double sum = s[0] + exchanged(s[0], 2);
   sum = sum + exchanged(sum, 4);
@@ -94,6 +102,7 @@ INLINE double squareRoot(double value) { return __nvvm_sqrt_rn_d(value); }
 #else
 
 #define GLOBAL
+#define ON_CHIP
 #define SHARED static thread_local
 #define KERNEL(name) static void name(const arguments &launch)
 
@@ -113,14 +122,16 @@ INLINE u32 blocksOfLaunch() { return place.blocks; }
   for (place.thread = 0; place.thread < place.threads; place.thread++) { \
     __VA_ARGS__ \
   }
+#define EACH_OCTET(...) \
+  for (place.thread = 0; place.thread < place.threads; place.thread += 8) { \
+    __VA_ARGS__ \
+  }
 
 #define PER_LANE(type, name) type name[8]
 #define AT(lane) lane
 #define EACH_LANE(lane) for (u32 lane = 0; lane < 8; lane++)
 
-INLINE double octetSum(const double *s) {
-  return ((s[0] + s[2]) + (s[4] + s[6])) + ((s[1] + s[3]) + (s[5] + s[7]));
-}
+INLINE double octetSum(const double *s) { return pairwise(s); }
 
 INLINE float squareRoot(float value) { return __builtin_sqrtf(value); }
 INLINE double squareRoot(double value) { return __builtin_sqrt(value); }

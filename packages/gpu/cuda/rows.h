@@ -50,6 +50,13 @@ INLINE u32 rowShift(u32 columns, u32 threads) {
 // Slices whose elements are under way together.
 #define AHEAD 8
 
+// Rows of so many slices are a whole block's work; slices at hand at a time, in bytes, and columns.
+#define HOT_SLICES 128
+#define STAGE_BYTES 16384
+#define STAGE_COLUMNS 64
+
+INLINE bool isHot(const row_group &group) { return group.end - group.first >= HOT_SLICES; }
+
 // The sums of `WIDTH` neighbouring columns of a row: of the slices, and of their squares where each is squared.
 template <typename REAL, u32 WIDTH> struct column_sums {
   REAL g[WIDTH], squares[WIDTH];
@@ -89,13 +96,96 @@ INLINE void updateColumns(const table_update<REAL> &t, const row_group &group, u
   store<WIDTH>(w, variable);
 }
 
+// The same for a row of many slices, by a whole block: the columns from `first` on. Slices are added one after another,
+// whatever their number, so what can be had at the same time is their coming: a block has many of them at hand, from
+// where one thread a column adds them up. `squares` is not written where slices are summed before.
+template <typename REAL>
+INLINE void stagedSums(const table_update<REAL> &t, const row_group &group, u32 first, ON_CHIP REAL *g,
+                       ON_CHIP REAL *squares) {
+  const u32 room = STAGE_BYTES / sizeof(REAL), batch = 8;
+  SHARED REAL stage[STAGE_BYTES / sizeof(REAL)];
+  const u32 columns = t.rowSize - first < STAGE_COLUMNS ? t.rowSize - first : STAGE_COLUMNS;
+  for (u32 k = group.first; k < group.end; k += room / STAGE_COLUMNS) {
+    const u32 left = group.end - k, slices = left < room / STAGE_COLUMNS ? left : room / STAGE_COLUMNS;
+    const u32 elements = slices * STAGE_COLUMNS, threads = threadsOfBlock();
+    EACH_THREAD(
+      ROLLED for (u32 i = threadIndex(); i < elements; i += batch * threads) {
+        REAL values[batch];
+        UNROLL for (u32 j = 0; j < batch; j++) {
+          const u32 at = i + j * threads, column = at % STAGE_COLUMNS;
+          const bool is = at < elements && column < columns;
+          values[j] = is ? t.values[(u64)t.order[k + at / STAGE_COLUMNS] * t.rowSize + first + column] : 0;
+        }
+        clipAll<batch>(values, t.clip);
+        UNROLL for (u32 j = 0; j < batch; j++) {
+          if (i + j * threads < elements) stage[i + j * threads] = values[j];
+        }
+      }
+    )
+    EACH_THREAD(
+      const u32 column = threadIndex();
+      if (column < columns) {
+        REAL sum = g[column], square = squares[column];
+        for (u32 i = column; i < elements; i += STAGE_COLUMNS) {
+          sum = sum + stage[i];
+          if (!t.perRow) square = square + stage[i] * stage[i];
+        }
+        g[column] = sum;
+        if (!t.perRow) squares[column] = square;
+      }
+    )
+  }
+}
+
+template <typename REAL> INLINE void updateHotRow(const table_update<REAL> &t, const row_group &group) {
+  SHARED REAL g[STAGE_COLUMNS], squares[STAGE_COLUMNS];
+  const u64 row = (u64)group.row * t.rowSize;
+  for (u32 first = 0; first < t.rowSize; first += STAGE_COLUMNS) {
+    EACH_THREAD(
+      const u32 i = threadIndex();
+      if (i < STAGE_COLUMNS) {
+        g[i] = 0;
+        squares[i] = first + i < t.rowSize ? t.accumulator[row + first + i] : 0;
+      }
+    )
+    stagedSums(t, group, first, g, squares);
+    EACH_THREAD(
+      const u32 i = threadIndex();
+      if (i < STAGE_COLUMNS && first + i < t.rowSize) {
+        const u64 at = row + first + i;
+        const REAL sum = t.perRow ? squares[i] + g[i] * g[i] : squares[i];
+        t.accumulator[at] = sum;
+        t.variable[at] = stepped(t.variable[at], sum, g[i], t.rate, t.epsilon);
+      }
+    )
+  }
+}
+
 template <u32 WIDTH, typename REAL> INLINE void updateRows(const arguments &launch, const table_update<REAL> &t) {
+  // Whether a row of the block has many slices. Set between two barriers, looked at after the second; who is ahead sets
+  // it back only to what it is, or after barriers that wait for all.
+  SHARED u32 anyHot;
   const u32 vectors = t.rowSize / WIDTH, shift = rowShift(vectors, threadsOfBlock());
-  const u32 rowsOfBlock = threadsOfBlock() >> shift, lane = threadIndex() & ((1u << shift) - 1);
-  for (u64 i = (u64)blockIndex() * rowsOfBlock + (threadIndex() >> shift); i < launch.count;
-       i += (u64)blocksOfLaunch() * rowsOfBlock) {
-    const row_group group = groupAt(t.groups, i);
-    ROLLED for (u32 v = lane; v < vectors; v += 1u << shift) updateColumns<WIDTH>(t, group, v * WIDTH);
+  const u32 rowsOfBlock = threadsOfBlock() >> shift;
+  for (u64 base = (u64)blockIndex() * rowsOfBlock; base < launch.count; base += (u64)blocksOfLaunch() * rowsOfBlock) {
+    EACH_THREAD(if (threadIndex() == 0) anyHot = 0;)
+    EACH_THREAD(
+      const u64 i = base + (threadIndex() >> shift);
+      if (i < launch.count) {
+        const row_group group = groupAt(t.groups, i);
+        if (isHot(group)) anyHot = 1;
+        else {
+          const u32 step = 1u << shift;
+          ROLLED for (u32 v = threadIndex() & (step - 1); v < vectors; v += step)
+            updateColumns<WIDTH>(t, group, v * WIDTH);
+        }
+      }
+    )
+    const bool hot = anyHot != 0;
+    for (u32 i = 0; hot && i < rowsOfBlock && base + i < launch.count; i++) {
+      const row_group group = groupAt(t.groups, base + i);
+      if (isHot(group)) updateHotRow(t, group);
+    }
   }
 }
 

@@ -18,8 +18,9 @@ struct kernel {
 
 static const kernel kernels[] = {
     KERNELS_OF(THREAD, adagradDense) KERNELS_OF(THREAD, ema) KERNELS_OF(THREAD, fill) KERNELS_OF(THREAD, copy)
-    KERNELS_OF(THREAD, adagradRows) KERNELS_OF(THREAD, gather) KERNELS_OF(OCTET, sumSquares)
-    KERNELS_OF(OCTET, rowwiseDense) KERNELS_OF(OCTET, rowwiseRows) KERNELS_OF(BLOCK, clipScalars)};
+    KERNELS_OF(THREAD, gather) KERNELS_OF(OCTET, sumSquares)
+    KERNELS_OF(OCTET, rowwiseDense) KERNELS_OF(BLOCK, adagradRows) KERNELS_OF(BLOCK, rowwiseRows)
+    KERNELS_OF(BLOCK, clipScalars)};
 
 // Blocks and threads in the order of `seed`: no kernel may depend on it.
 static void emulate(const kernel &k, const arguments &launch, u32 blocks, u32 threads, u32 seed) {

@@ -48,7 +48,7 @@ const shapes: Record<Command["kernel"], { readonly threads: number; readonly uni
   // An octet of threads for each unit.
   sumSquares: { threads: 64, units: 8 },
   rowwiseDense: { threads: 128, units: 16 },
-  rowwiseRows: { threads: 128, units: 16 },
+  rowwiseRows: { threads: 256, units: 32 },
   adagradRows: { threads: 256, units: "rows" },
   gather: { threads: 256, units: "rows" },
 };
