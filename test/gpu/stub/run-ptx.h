@@ -106,7 +106,9 @@ static bool exchanged(fiber &first) {
   return true;
 }
 
-static void runBlock(bool reverse) {
+// `order` decides in which order threads get their turns: no kernel may depend on it.
+static void runBlock(u32 order) {
+  const u32 stride = order * 2 + 1, offset = order >> 3;
   for (fiber &f : fibers) {
     f.ended = false;
     f.waits = 0;
@@ -120,7 +122,8 @@ static void runBlock(bool reverse) {
     u32 ended = 0, atBarrier = 0;
     bool moved = false;
     for (u32 i = 0; i < fibers.size(); i++) {
-      fiber &f = fibers[reverse ? fibers.size() - 1 - i : i];
+      // A permutation: the number of threads is a power of two, the stride is odd.
+      fiber &f = fibers[(i * stride + offset) % fibers.size()];
       if (!f.ended && f.waits == 2) exchanged(f);
       if (!f.ended && f.waits == 0) {
         ptx.thread = f.thread;
@@ -152,6 +155,6 @@ static void emulate(const kernel &k, const arguments &launch, u32 blocks, u32 th
   }
   for (u32 b = 0; b < blocks; b++) {
     ptx = {0, threads, seed & 1 ? blocks - 1 - b : b, blocks};
-    runBlock(seed & 2);
+    runBlock(seed * 31 + b * 7);
   }
 }
