@@ -45,9 +45,8 @@ export class WebGpuBackend implements GpuBackend {
   #failure: unknown;
   readonly #checks = new Set<Promise<unknown>>();
   readonly #chunk = new Uint8Array(SHARED_CHUNK);
-  readonly #onError = (event: GPUUncapturedErrorEvent) => {
-    event.preventDefault();
-    this.#failure ??= new Error(`WebGPU: ${event.error.message}`);
+  readonly #onError = ({ message }: GPUError) => {
+    this.#failure ??= new Error(`WebGPU: ${message}`);
   };
   #lostReason: string | undefined;
   #closed = false;
@@ -74,7 +73,7 @@ export class WebGpuBackend implements GpuBackend {
         if (!this.#closed) resolve({ reason: this.#lostReason });
       });
     });
-    device.addEventListener("uncapturederror", this.#onError);
+    shared.onError.add(this.#onError);
   }
 
   allocate(bytes: number): GpuBuffer {
@@ -171,7 +170,7 @@ export class WebGpuBackend implements GpuBackend {
     await Promise.all(this.#checks);
     for (const { handle } of this.#buffers) handle.destroy();
     this.#scalars.destroy();
-    this.#device.removeEventListener("uncapturederror", this.#onError);
+    this.#shared.onError.delete(this.#onError);
     this.#shared.release();
     this.#buffers.clear();
     this.#bindGroups.clear();

@@ -11,6 +11,8 @@ export class SharedDevice {
   readonly pipelines: Pipelines;
   /** Held as long as the device. */
   readonly adapter: GPUAdapter;
+  /** Who is told of errors that come after the call that caused them: they do not say whose call it was. */
+  readonly onError = new Set<(error: GPUError) => void>();
   #users = 0;
   #gone = false;
 
@@ -19,6 +21,10 @@ export class SharedDevice {
     this.device = device;
     this.info = adapter.info;
     this.pipelines = new Pipelines(device);
+    device.addEventListener("uncapturederror", (event) => {
+      event.preventDefault();
+      for (const tell of this.onError) tell(event.error);
+    });
     void device.lost.then(() => {
       this.#gone = true;
     });

@@ -1,0 +1,176 @@
+import { Adagrad, type AdagradOptions, type GradientPair, Runtime, Variable } from "@shardgrad/core";
+import fc from "fast-check";
+import { afterAll, describe, expect, test } from "vitest";
+import { disposeAll } from "../support/library.js";
+import { Random } from "../support/random.js";
+import { expectSameState, stateOf } from "../support/state.js";
+import { missing, troubledRuntime } from "./software-device.js";
+
+/** What can happen to a model: the same happens to one on the CPU, and the bits must be the same. */
+type Happening =
+  | {
+      readonly what: "step";
+      readonly mode: "async" | "sync";
+      readonly named: readonly boolean[];
+      readonly seed: number;
+    }
+  | { readonly what: "two steps"; readonly seed: number }
+  | { readonly what: "synchronize" | "read" | "write" | "step elsewhere" }
+  | {
+      readonly what: "lose";
+      readonly at: "now" | "launch" | "download" | "finished";
+      readonly calls: number;
+    };
+
+const shapes = [[700], [30, 3], [5], [9, 40]] as const;
+
+const happening: fc.Arbitrary<Happening> = fc.oneof(
+  {
+    weight: 6,
+    arbitrary: fc.record({
+      what: fc.constant("step" as const),
+      mode: fc.constantFrom("async" as const, "sync" as const),
+      named: fc.array(fc.boolean(), { minLength: shapes.length, maxLength: shapes.length }),
+      seed: fc.nat(1000),
+    }),
+  },
+  { weight: 1, arbitrary: fc.record({ what: fc.constant("two steps" as const), seed: fc.nat(1000) }) },
+  {
+    weight: 3,
+    arbitrary: fc.record({
+      what: fc.constantFrom(
+        "synchronize" as const,
+        "read" as const,
+        "write" as const,
+        "step elsewhere" as const,
+      ),
+    }),
+  },
+  {
+    weight: 1,
+    arbitrary: fc.record({
+      what: fc.constant("lose" as const),
+      at: fc.constantFrom("now" as const, "launch" as const, "download" as const, "finished" as const),
+      calls: fc.nat(6),
+    }),
+  },
+);
+
+const options: fc.Arbitrary<AdagradOptions> = fc
+  .record({
+    learningRate: fc.constant(0.1),
+    useEma: fc.boolean(),
+    emaMomentum: fc.constant(0.75),
+    emaOverwriteFrequency: fc.constantFrom(null, 2),
+    duplicateIndices: fc.constantFrom("perSlice" as const, "perRow" as const),
+    accumulator: fc.constantFrom("elementwise" as const, "rowwise" as const),
+    clip: fc.constantFrom({}, { clipvalue: 0.7 }, { clipnorm: 2 }, { globalClipnorm: 2 }),
+  })
+  .map(({ clip, ...rest }) => ({ ...rest, ...clip }));
+
+interface Model {
+  readonly runtime: Runtime;
+  readonly variables: readonly Variable[];
+  readonly optimizer: Adagrad;
+  /** On the same variables, with slots of its own; never on the device. */
+  readonly elsewhere: Adagrad;
+  readonly norms: (number | undefined)[];
+}
+
+function modelOn(runtime: Runtime, given: AdagradOptions, places: readonly ("auto" | "cpu")[]): Model {
+  const random = new Random(7);
+  const variables = shapes.map((shape, i) => {
+    const values = Float32Array.from(random.values(shape.reduce((a: number, b: number) => a * b, 1)));
+    return new Variable(values, { shape, device: places[i], name: `v${i}`, runtime });
+  });
+  const optimizer = new Adagrad({ ...given, runtime });
+  const elsewhere = new Adagrad({ learningRate: 0.01, jitCompile: false, runtime });
+  optimizer.build(variables);
+  elsewhere.build(variables);
+  const norms: (number | undefined)[] = [];
+  optimizer.on("iteration", ({ globalNorm }) => norms.push(globalNorm));
+  return { runtime, variables, optimizer, elsewhere, norms };
+}
+
+function gradients({ variables }: Model, named: readonly boolean[], seed: number): GradientPair[] {
+  const random = new Random(seed);
+  const pairs = variables.map((variable): GradientPair => {
+    const { shape, size } = variable;
+    if (shape.length === 1 || random.next() < 0.3) return [Float32Array.from(random.values(size)), variable];
+    const indices = random.indices(12, shape[0]!, false);
+    return [{ indices, values: Float32Array.from(random.values((12 * size) / shape[0]!)) }, variable];
+  });
+  return pairs.filter((_, i) => named[i] || i === seed % pairs.length);
+}
+
+async function happen(model: Model, event: Happening): Promise<void> {
+  const { optimizer, runtime, variables } = model;
+  const all = variables.map(() => true);
+  if (event.what === "step") {
+    const pairs = gradients(model, event.named, event.seed);
+    if (event.mode === "sync") optimizer.applyGradientsSync(pairs);
+    else await optimizer.applyGradients(pairs);
+  } else if (event.what === "two steps") {
+    const steps = [0, 1].map((i) => optimizer.applyGradients(gradients(model, all, event.seed + i)));
+    await Promise.all(steps);
+  } else if (event.what === "synchronize") {
+    await runtime.synchronize();
+  } else if (event.what === "read") {
+    await variables[0]!.read();
+  } else if (event.what === "write") {
+    await runtime.synchronize();
+    variables[0]!.data[3] = 0.5;
+    optimizer.accumulators[1]!.data[0] = 2;
+  } else if (event.what === "step elsewhere") {
+    await model.elsewhere.applyGradients(gradients(model, all, 5));
+  }
+}
+
+describe.skipIf(missing !== undefined)(
+  `anything that happens to a model${missing ? ` (${missing})` : ""}`,
+  () => {
+    const cpu = new Runtime({ device: "cpu", threads: 0 });
+    afterAll(() => cpu.close());
+
+    test("gives the bits of the CPU, wherever its variables live and whenever the device is lost", async () => {
+      const places = fc.array(fc.constantFrom("auto" as const, "auto" as const, "cpu" as const), {
+        minLength: shapes.length,
+        maxLength: shapes.length,
+      });
+      const happenings = fc.array(happening, { minLength: 1, maxLength: 12 });
+      await fc.assert(
+        fc.asyncProperty(options, places, happenings, async (given, where, events) => {
+          const { runtime, backend } = await troubledRuntime();
+          runtime.on("deviceChanged", () => {});
+          const [model, reference] = [modelOn(runtime, given, where), modelOn(cpu, given, where)];
+          for (const event of events) {
+            if (event.what === "lose") {
+              let left = event.calls;
+              if (event.at === "now") backend.lose("by chance", event.calls % 2 === 0);
+              else
+                backend.before = (what) =>
+                  what === event.at && left-- === 0 && backend.lose("by chance", true);
+              continue;
+            }
+            await happen(model, event);
+            await happen(reference, event);
+          }
+          await runtime.synchronize();
+          const [actual, expected] = [model, reference].map(({ optimizer, variables }) =>
+            stateOf(optimizer, variables),
+          );
+          expectSameState(actual!, expected!, "");
+          const others = [model, reference].map(({ elsewhere, variables }) => stateOf(elsewhere, variables));
+          expectSameState(others[0]!, others[1]!, "elsewhere");
+          expect(model.norms).toEqual(reference.norms);
+          for (const { variables, optimizer, elsewhere } of [model, reference]) {
+            disposeAll(variables, optimizer);
+            elsewhere.dispose();
+          }
+          await runtime.close();
+        }),
+        { numRuns: Number(process.env.SHARDGRAD_TEST_RUNS ?? 40) },
+      );
+    });
+  },
+);
