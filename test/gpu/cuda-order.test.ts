@@ -1,5 +1,6 @@
 // What is called is ordered, though uploads, launches and downloads run on streams of their own: the stub runs streams
 // in any order that their events allow, as late as it can.
+import { Adagrad, Runtime, Variable } from "@shardgrad/core";
 import { describe, expect, test } from "vitest";
 import { seeded } from "../kernels/data.js";
 import { DeviceArrays } from "./device-arrays.js";
@@ -180,6 +181,32 @@ describe.skipIf(typeof stub === "string")(
       ]);
       expect(await arrays.read(buffer, 50_000)).toEqual(new Float32Array(50_000));
       await backend.close();
+      expect(stub.left).toBe(0);
+    });
+
+    test("an awaited step reads gradients in place, a synchronous one copies them", async () => {
+      stub.reset();
+      process.env.SHARDGRAD_CUDA_LIBRARY = stub.path;
+      const runtime = new Runtime({ device: "cuda", threads: 0 });
+      const variable = Variable.zeros([50_000], { runtime });
+      const optimizer = new Adagrad({ runtime });
+      const gradient = runtime.allocate(50_000).fill(1);
+      const pinnedBytes = () =>
+        stub
+          .takeLog()
+          .flatMap((line) => (line.startsWith("cuMemHostRegister") ? [Number(line.split(" ")[1])] : []));
+      await optimizer.applyGradients([[gradient, variable]]);
+      await optimizer.applyGradients([[gradient, variable]]);
+      // The gradient's pages once, and a block of staging.
+      const [pages, ...others] = pinnedBytes().sort((a, b) => a - b);
+      expect(Math.ceil(pages! / 4096)).toBeLessThanOrEqual(50);
+      expect(others).toEqual([2 ** 22]);
+      optimizer.applyGradientsSync([[gradient, variable]]);
+      gradient.fill(Number.NaN);
+      expect(pinnedBytes()).toEqual([]);
+      await runtime.synchronize();
+      expect(variable.data.every((value) => value < 0)).toBe(true);
+      await runtime.close();
       expect(stub.left).toBe(0);
     });
 

@@ -243,7 +243,8 @@ export class PlacedDevice implements StepDevice, Residency {
   ): Promise<StepOutcome> {
     let entry: JournalEntry;
     try {
-      entry = this.#launch(accelerator, partOf(plan, onDevice, known));
+      // The caller gets its gradients back when the step has settled.
+      entry = this.#launch(accelerator, partOf(plan, onDevice, known), true);
     } catch (error) {
       // Without room for a gradient the device is as good as before, but of no use for this step.
       if (isOutOfMemory(error)) await this.#moveHere(onDevice);
@@ -273,9 +274,9 @@ export class PlacedDevice implements StepDevice, Residency {
   }
 
   /** Enqueues a step and notes it, in one turn. Throws before anything has changed, or not at all. */
-  #launch(accelerator: Accelerator, part: StepPlan): JournalEntry {
+  #launch(accelerator: Accelerator, part: StepPlan, lasting = false): JournalEntry {
     const entry = this.#journal.copy(part, this.#step + 1);
-    accelerator.launch(part);
+    accelerator.launch(part, lasting);
     this.#step++;
     this.#journal.add(entry);
     for (const update of part.updates) this.#residents.stepped(update, this.#step);

@@ -94,8 +94,8 @@ export class GpuExecutor implements Accelerator {
     }
   }
 
-  launch(plan: StepPlan): void {
-    this.#buffers.reset();
+  launch(plan: StepPlan, lasting = false): void {
+    this.#buffers.reset(lasting);
     const staged = plan.updates.map((update): StagedUpdate => {
       const gradients = update.segments.map((segment) =>
         stageGradient(update, segment, this.#host, this.#buffers, this.#backend.limits),
