@@ -1,3 +1,6 @@
+import { spawnSync } from "node:child_process";
+import { once } from "node:events";
+import { Worker } from "node:worker_threads";
 import { DeviceLostError, GpuMemoryError, openCuda } from "@shardgrad/gpu";
 import { describe, expect, test } from "vitest";
 import { DeviceArrays } from "./device-arrays.js";
@@ -183,6 +186,48 @@ describe.skipIf(typeof stub === "string")(
       // The device can be opened again.
       await (await stub.open()).close();
       expect(stub.left).toBe(0);
+    });
+
+    test.each(["", "await runtime.close();"])(
+      "a process ends by itself with threads and device open; then: %s",
+      (end) => {
+        const program = `
+        import { Adagrad, Runtime, Variable } from "@shardgrad/core";
+        const runtime = new Runtime({ device: "cuda", threads: 1 });
+        const variable = Variable.zeros([100], { runtime });
+        const optimizer = new Adagrad({ runtime });
+        optimizer.on("iteration", ({ device }) => console.log(device));
+        await optimizer.applyGradients([[new Float32Array(100).fill(1), variable]]);
+        console.log((await variable.read())[0] < 0);
+        ${end}`;
+        const args = ["--input-type=module", "-e", program];
+        const env = { ...process.env, SHARDGRAD_CUDA_LIBRARY: stub.path };
+        const options = { env, encoding: "utf8", timeout: 20_000 } as const;
+        expect(spawnSync(process.execPath, args, options)).toMatchObject({
+          status: 0,
+          stdout: "cuda\ntrue\n",
+          stderr: "",
+        });
+      },
+    );
+
+    test("works in a thread of the program's own", async () => {
+      const program = `
+        const { parentPort } = require("node:worker_threads");
+        import("@shardgrad/gpu").then(async ({ openCuda }) => {
+          const backend = await openCuda({ library: ${JSON.stringify(stub.path)} });
+          const buffer = backend.allocate(8);
+          backend.upload(buffer, 0, Float32Array.of(1, 2));
+          const target = new Float32Array(2);
+          await backend.download(buffer, 0, target);
+          await backend.close();
+          parentPort.postMessage([...target]);
+        });`;
+      stub.reset();
+      const worker = new Worker(program, { eval: true });
+      const [message] = await once(worker, "message");
+      expect(message).toEqual([1, 2]);
+      await worker.terminate();
     });
 
     test("a dtype that it has not", async () => {

@@ -148,7 +148,7 @@ API int cuDevicePrimaryCtxRetain(handle *context, int) {
   return 0;
 }
 
-API int cuDevicePrimaryCtxRelease_v2(int) {
+API int cuDevicePrimaryCtxRelease(int) {
   BEGIN("", false);
   device.retained--;
   return 0;

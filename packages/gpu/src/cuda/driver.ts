@@ -6,7 +6,8 @@ export type Argument = number | bigint | string | ArrayBufferView | null;
 const [int, uint, u64, pointer] = ["int", "uint", "uint64", "void *"];
 
 /**
- * The functions of the driver that are used, by the names that its library exports (cuda.h maps its names to them).
+ * The functions of the driver that are used, by the names that its library exports (cuda.h maps its names to them); all
+ * of them are in CUDA 10.1's and in today's.
  * Handles and device addresses are numbers: they stay below 2^53.
  */
 const signatures = {
@@ -19,7 +20,7 @@ const signatures = {
   cuDeviceGetAttribute: [pointer, int, int],
   cuDeviceTotalMem_v2: [pointer, int],
   cuDevicePrimaryCtxRetain: [pointer, int],
-  cuDevicePrimaryCtxRelease_v2: [int],
+  cuDevicePrimaryCtxRelease: [int],
   cuCtxSetCurrent: [u64],
   cuModuleLoadDataEx: [pointer, "str", uint, pointer, pointer],
   cuModuleUnload: [u64],

@@ -61,6 +61,6 @@ export class CudaResources {
     this.events.close();
     for (const stream of this.#streams) this.driver.try("cuStreamDestroy_v2", stream);
     if (this.#module !== undefined) this.driver.try("cuModuleUnload", this.#module);
-    this.driver.try("cuDevicePrimaryCtxRelease_v2", this.device.handle);
+    this.driver.try("cuDevicePrimaryCtxRelease", this.device.handle);
   }
 }
