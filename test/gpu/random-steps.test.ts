@@ -22,7 +22,7 @@ type Happening =
       readonly calls: number;
     };
 
-const shapes = [[700], [30, 3], [5], [9, 40]] as const;
+const shapes = [[7000], [30, 3], [5], [60, 100]] as const;
 
 const happening: fc.Arbitrary<Happening> = fc.oneof(
   {
@@ -86,7 +86,6 @@ function modelOn(runtime: Runtime, given: AdagradOptions, places: readonly ("aut
   const optimizer = new Adagrad({ ...given, runtime });
   const elsewhere = new Adagrad({ learningRate: 0.01, jitCompile: false, runtime });
   optimizer.build(variables);
-  elsewhere.build(variables);
   const norms: (number | undefined)[] = [];
   optimizer.on("iteration", ({ globalNorm }) => norms.push(globalNorm));
   return { runtime, variables, optimizer, elsewhere, norms };
@@ -119,8 +118,8 @@ async function happen(model: Model, event: Happening): Promise<void> {
     await variables[0]!.read();
   } else if (event.what === "write") {
     await runtime.synchronize();
-    variables[0]!.data[3] = 0.5;
-    optimizer.accumulators[1]!.data[0] = 2;
+    variables[0]!.segments[0]!.data[3] = 0.5;
+    optimizer.accumulators[1]!.segments[0]!.data[0] = 2;
   } else if (event.what === "step elsewhere") {
     await model.elsewhere.applyGradients(gradients(model, all, 5));
   }
@@ -137,11 +136,19 @@ describe.skipIf(missing !== undefined)(
         minLength: shapes.length,
         maxLength: shapes.length,
       });
+      // Small memories leave no room for a second gradient; a small journal is full after every step or two.
+      const memories = fc.record({
+        journalBytes: fc.constantFrom(undefined, 0, 5000),
+        arenaBytes: fc.constantFrom(undefined, 192 * 1024),
+      });
       const happenings = fc.array(happening, { minLength: 1, maxLength: 12 });
       await fc.assert(
-        fc.asyncProperty(options, places, happenings, async (given, where, events) => {
-          const { runtime, backend } = await troubledRuntime();
+        fc.asyncProperty(options, places, happenings, memories, async (given, where, all, memory) => {
+          const { runtime, backend } = await troubledRuntime({}, memory);
           runtime.on("deviceChanged", () => {});
+          // The slots of a second optimizer would not fit beside the variables in a small memory.
+          const events =
+            memory.arenaBytes === undefined ? all : all.filter(({ what }) => what !== "step elsewhere");
           const [model, reference] = [modelOn(runtime, given, where), modelOn(cpu, given, where)];
           for (const event of events) {
             if (event.what === "lose") {
@@ -169,7 +176,7 @@ describe.skipIf(missing !== undefined)(
           }
           await runtime.close();
         }),
-        { numRuns: Number(process.env.SHARDGRAD_TEST_RUNS ?? 40) },
+        { numRuns: Number(process.env.SHARDGRAD_TEST_RUNS ?? 25) },
       );
     });
   },

@@ -1,17 +1,16 @@
 import {
   type AveragePlan,
-  type Block,
   type ClipPlan,
   dtypeInfo,
   MemoryExhaustedError,
   type MemoryPool,
-  type SegmentGradient,
   type StepPlan,
   type UpdatePlan,
 } from "@shardgrad/workers";
+import { bytesAt, ReplayRoom } from "./replay-room.js";
 
 /** A gradient of a step that was given to an accelerator, copied. */
-type SavedGradient =
+export type SavedGradient =
   | { readonly kind: "none" }
   | { readonly kind: "dense"; readonly values: Uint8Array }
   | {
@@ -21,23 +20,27 @@ type SavedGradient =
       readonly values: Uint8Array;
     };
 
-interface SavedUpdate {
-  readonly update: UpdatePlan;
-  /** One for each segment. */
-  readonly gradients: readonly SavedGradient[];
-}
-
 /** What a step did on an accelerator, so that it can be done again here. */
 export interface JournalEntry {
   readonly step: number;
-  readonly updates: readonly SavedUpdate[];
+  /** With the gradients where the step has them: good as long as the step holds them. */
+  readonly updates: readonly UpdatePlan[];
   readonly average: AveragePlan | null;
+  /** Bytes of the gradients. */
   readonly bytes: number;
+  /** The gradients, one for each segment of each update; undefined until they are copied. */
+  saved: readonly (readonly SavedGradient[])[] | undefined;
   /** As the step used it; a global norm becomes its factor as soon as that is known. */
   clip: ClipPlan;
   /** What a replay found. */
   globalNorm?: number;
 }
+
+/** Bytes copied between two looks at the event loop: some tenths of a millisecond. */
+const COPY_CHUNK = 2 << 20;
+
+/** Executes a plan on the CPU. */
+type Run = (plan: StepPlan) => { readonly globalNorm?: number };
 
 /**
  * The steps that an accelerator has done since the host's copies were last current. When the device is lost, the host's
@@ -57,93 +60,106 @@ export class Journal {
     return this.#bytes;
   }
 
-  /** Copies the gradients of a plan; to be added when it is launched. */
-  copy({ updates, average, clip }: StepPlan, step: number): JournalEntry {
-    let bytes = 0;
-    const take = (memory: number, offset: number, length: number): Uint8Array => {
-      bytes += length;
-      return this.#bytesAt(memory, offset, length).slice();
-    };
-    const saved = updates.map((update): SavedUpdate => {
-      const element = dtypeInfo[update.dtype].bytes;
-      const gradients = update.segments.map(({ memory, count, gradient }): SavedGradient => {
-        if (gradient.kind === "dense") {
-          return { kind: "dense", values: take(memory, gradient.offset, count * element) };
-        }
-        if (gradient.kind === "none") return gradient;
-        return {
-          kind: "slices",
-          count: gradient.count,
-          indices: take(memory, gradient.indices, gradient.count * 4),
-          values: take(memory, gradient.values, gradient.count * update.rowSize * element),
-        };
-      });
-      return { update, gradients };
-    });
-    return { step, updates: saved, average, clip, bytes };
+  /** Notes a step at its launch. Its gradients are still to be kept. */
+  add({ updates, average, clip }: StepPlan, step: number): JournalEntry {
+    const bytes = updates.reduce((sum, update) => sum + gradientBytes(update), 0);
+    const entry: JournalEntry = { step, updates, average, bytes, clip, saved: undefined };
+    this.#entries.push(entry);
+    this.#bytes += bytes;
+    return entry;
   }
 
-  add(entry: JournalEntry): void {
-    this.#entries.push(entry);
-    this.#bytes += entry.bytes;
+  /** Copies the gradients of a step that is about to let go of them, a part each time the next value is asked for. */
+  *keep(entry: JournalEntry): Generator<void, void, unknown> {
+    const saved: SavedGradient[][] = [];
+    for (const { segments, dtype, rowSize } of entry.updates) {
+      const element = dtypeInfo[dtype].bytes;
+      const gradients: SavedGradient[] = [];
+      for (const { memory, count, gradient } of segments) {
+        if (gradient.kind === "none") gradients.push(gradient);
+        else if (gradient.kind === "dense") {
+          gradients.push({
+            kind: "dense",
+            values: yield* this.#copy(memory, gradient.offset, count * element),
+          });
+        } else {
+          const { indices, values, count: slices } = gradient;
+          gradients.push({
+            kind: "slices",
+            count: slices,
+            indices: yield* this.#copy(memory, indices, slices * 4),
+            values: yield* this.#copy(memory, values, slices * rowSize * element),
+          });
+        }
+      }
+      saved.push(gradients);
+    }
+    entry.saved = saved;
+  }
+
+  /** Keeps what is not yet kept of a step that ends, unless the step is not needed any more. */
+  finish(entry: JournalEntry): void {
+    if (entry.saved === undefined && this.#entries.includes(entry)) for (const _ of this.keep(entry));
   }
 
   /** Forgets the steps for which nothing is missing any more. */
   prune(isMissing: (update: UpdatePlan, step: number) => boolean): void {
     this.#entries = this.#entries.filter(({ updates, step }) =>
-      updates.some(({ update }) => isMissing(update, step)),
+      updates.some((update) => isMissing(update, step)),
     );
     this.#bytes = this.#entries.reduce((sum, { bytes }) => sum + bytes, 0);
   }
 
   /** Does the steps again, first to last, those updates of them that are missing. */
-  replay(
-    run: (plan: StepPlan) => { readonly globalNorm?: number },
-    isMissing: (update: UpdatePlan, step: number) => boolean,
-  ): void {
+  replay(run: Run, isMissing: (update: UpdatePlan, step: number) => boolean): void {
     for (const entry of this.#entries) {
-      const missing = entry.updates.filter(({ update }) => isMissing(update, entry.step));
-      if (missing.length === 0) continue;
-      const blocks: Block[] = [];
+      const missing = entry.updates.map((update) => isMissing(update, entry.step));
+      if (!missing.includes(true)) continue;
       try {
-        const updates = missing.map((saved) => this.#restored(saved, blocks));
-        const { globalNorm } = run({
-          updates,
-          clip: entry.clip,
-          average: entry.average,
-          elements: entry.bytes / 4,
-        });
-        if (globalNorm !== undefined) entry.globalNorm = globalNorm;
-      } finally {
-        for (const block of blocks) block.arena.release(block);
+        this.#redo(entry, missing, run, false);
+      } catch (error) {
+        // Thrown before anything was written: a step that waits may hold what room there is.
+        if (!(error instanceof MemoryExhaustedError)) throw error;
+        this.#redo(entry, missing, run, true);
       }
     }
     this.#entries = [];
     this.#bytes = 0;
   }
 
-  #restored({ update, gradients }: SavedUpdate, blocks: Block[]): UpdatePlan {
-    const put = (memory: number, bytes: Uint8Array): number => {
-      const block = this.#memory.arenas[memory]!.allocate(bytes.byteLength, false);
-      if (block === undefined) throw new MemoryExhaustedError(bytes.byteLength);
-      blocks.push(block);
-      this.#bytesAt(memory, block.offset, bytes.byteLength).set(bytes);
-      return block.offset;
-    };
-    const segments = update.segments.map((segment, s) => {
-      const saved = gradients[s]!;
-      let gradient: SegmentGradient = { kind: "none" };
-      if (saved.kind === "dense") gradient = { kind: "dense", offset: put(segment.memory, saved.values) };
-      else if (saved.kind === "slices") {
-        const indices = put(segment.memory, saved.indices);
-        gradient = { kind: "slices", indices, values: put(segment.memory, saved.values), count: saved.count };
-      }
-      return { ...segment, gradient };
-    });
-    return { ...update, segments };
+  #redo(entry: JournalEntry, missing: readonly boolean[], run: Run, elsewhere: boolean): void {
+    const { clip, average, bytes, saved } = entry;
+    const room = new ReplayRoom(this.#memory, elsewhere);
+    try {
+      const updates = entry.updates.flatMap((update, i): UpdatePlan[] => {
+        if (!missing[i]) return [];
+        if (saved === undefined) return [update];
+        const segments = update.segments.map((segment, s) => room.restore(update, segment, saved[i]![s]!));
+        return [{ ...update, segments }];
+      });
+      const { globalNorm } = run({ updates, clip, average, elements: bytes / 4 });
+      if (globalNorm !== undefined) entry.globalNorm = globalNorm;
+      room.bringBack();
+    } finally {
+      room.release();
+    }
   }
 
-  #bytesAt(memory: number, offset: number, length: number): Uint8Array {
-    return new Uint8Array(this.#memory.bufferOf(this.#memory.arenas[memory]!), offset, length);
+  *#copy(memory: number, offset: number, length: number): Generator<void, Uint8Array, unknown> {
+    const copy = new Uint8Array(length);
+    const source = bytesAt(this.#memory, memory, offset, length);
+    for (let at = 0; at < length; at += COPY_CHUNK) {
+      copy.set(source.subarray(at, at + COPY_CHUNK), at);
+      if (length > COPY_CHUNK) yield;
+    }
+    return copy;
   }
+}
+
+function gradientBytes({ segments, dtype, rowSize }: UpdatePlan): number {
+  const element = dtypeInfo[dtype].bytes;
+  return segments.reduce((sum, { count, gradient }) => {
+    if (gradient.kind === "dense") return sum + count * element;
+    return gradient.kind === "none" ? sum : sum + gradient.count * (4 + rowSize * element);
+  }, 0);
 }

@@ -14,6 +14,7 @@ import { StaleValuesError } from "../errors/index.js";
 import { Journal, type JournalEntry } from "./journal.js";
 import { firstLine, openAccelerator } from "./open.js";
 import { LEAST_ELEMENTS, PlacementPolicy, type VariablePlacement } from "./policy.js";
+import { bytesAt } from "./replay-room.js";
 import { isHome, type Resident, Residents } from "./residents.js";
 
 /** What executes the plans of steps. */
@@ -30,6 +31,8 @@ export interface PlacedDeviceOptions {
   readonly named: boolean;
   /** Takes a device that is software. */
   readonly software: boolean;
+  /** Most bytes of gradients in the journal; by default JOURNAL_BYTES, or what lives on the device if that is more. */
+  readonly journalBytes?: number | undefined;
   /** How it is opened; by the GPU package if not given. */
   readonly open?: typeof openAccelerator | undefined;
 }
@@ -39,7 +42,6 @@ export interface PlacedDeviceEvents {
   changed(from: string, to: string, reason: string): void;
 }
 
-/** Gradients that are kept for a replay take this much memory, or as much as what lives on the device if that is more. */
 const JOURNAL_BYTES = 512 << 20;
 
 /**
@@ -110,14 +112,16 @@ export class PlacedDevice implements StepDevice, Residency {
     for (const { memory, offset } of residents) accelerator.changed(memory, offset);
     if (onDevice.length === 0) return this.#cpu.runSync(plan);
     const norm = plan.clip.kind === "globalNorm" ? this.#cpu.runSync(normPlan(plan)).globalNorm : undefined;
-    const part = partOf(plan, onDevice, norm);
+    let entry: JournalEntry;
     try {
-      this.#launch(accelerator, part);
+      entry = this.#launch(accelerator, partOf(plan, onDevice, norm));
     } catch (error) {
       this.#lose(error);
       return this.#cpu.runSync(plan);
     }
     void accelerator.settled().catch((error) => this.#lose(error));
+    // While the device works. The gradients are the step's only until it returns.
+    for (const _ of this.#journal.keep(entry));
     if (here.length > 0) this.#cpu.runSync(partOf(plan, here, norm));
     if (this.#journalIsFull()) this.#replay();
     return outcomeOf(here.length > 0 ? "hybrid" : accelerator.kind, norm);
@@ -255,6 +259,9 @@ export class PlacedDevice implements StepDevice, Residency {
     const hereDone = here.length === 0 ? undefined : this.#cpu.run(partOf(plan, here, known));
     // Looked at below, after the device's.
     hereDone?.catch(() => {});
+    settled.catch(() => {});
+    // While both work. A full journal is emptied before the step ends.
+    if (!this.#journalIsFull()) for (const _ of this.#journal.keep(entry)) await eventLoopTurn();
     let norm = known;
     try {
       const { globalNorm } = await settled;
@@ -266,19 +273,20 @@ export class PlacedDevice implements StepDevice, Residency {
     }
     try {
       await hereDone;
+      if (this.#journalIsFull()) await this.synchronize();
     } catch (error) {
       throw error instanceof LaneLostError ? damageOfBoth(error, plan, onDevice, here) : error;
+    } finally {
+      this.#journal.finish(entry);
     }
-    if (this.#journalIsFull()) await this.synchronize();
     return outcomeOf(here.length > 0 ? "hybrid" : accelerator.kind, norm);
   }
 
   /** Enqueues a step and notes it, in one turn. Throws before anything has changed, or not at all. */
   #launch(accelerator: Accelerator, part: StepPlan, lasting = false): JournalEntry {
-    const entry = this.#journal.copy(part, this.#step + 1);
     accelerator.launch(part, lasting);
     this.#step++;
-    this.#journal.add(entry);
+    const entry = this.#journal.add(part, this.#step);
     for (const update of part.updates) this.#residents.stepped(update, this.#step);
     return entry;
   }
@@ -323,7 +331,9 @@ export class PlacedDevice implements StepDevice, Residency {
   }
 
   #journalIsFull(): boolean {
-    if (this.#journal.bytes <= JOURNAL_BYTES) return false;
+    const { journalBytes } = this.#options;
+    if (this.#journal.bytes <= (journalBytes ?? JOURNAL_BYTES)) return false;
+    if (journalBytes !== undefined) return true;
     const held = this.#residents.all().reduce((sum, { bytes }) => sum + bytes, 0);
     return this.#journal.bytes > held;
   }
@@ -367,8 +377,14 @@ export class PlacedDevice implements StepDevice, Residency {
   }
 
   #bytes(memory: number, offset: number, length: number): Uint8Array {
-    return new Uint8Array(this.#memory.bufferOf(this.#memory.arenas[memory]!), offset, length);
+    return bytesAt(this.#memory, memory, offset, length);
   }
+}
+
+function eventLoopTurn(): Promise<void> {
+  return new Promise((resolve) => {
+    setImmediate(resolve);
+  });
 }
 
 function isOutOfMemory(error: unknown): boolean {

@@ -14,6 +14,7 @@ const rules: Readonly<
   kernels: ['"auto", "wasm" or "native"', (v) => v === "auto" || v === "wasm" || v === "native"],
   inlineThreshold: ["a number of elements, 0 or more", (v) => typeof v === "number" && v >= 0],
   maxQueue: ["an integer, 0 or more", isCount],
+  journalBytes: ["a number of bytes, 0 or more", isCount],
   arenaBytes: [`a number of bytes, at least ${2 * PAGE}`, (v) => isCount(v) && v >= 2 * PAGE],
 };
 

@@ -40,6 +40,12 @@ export interface RuntimeOptions {
   readonly inlineThreshold?: number;
   /** Asynchronous steps that may wait behind the running one. Default 1024. */
   readonly maxQueue?: number;
+  /**
+   * Bytes of gradients that are kept so that nothing is lost when a device is: when they are full, everything on the
+   * device is copied to the host. Default: 512 MiB, or as much as the device holds if that is more. 0 copies after
+   * every step.
+   */
+  readonly journalBytes?: number;
   /** Largest size of one shared memory in bytes, at most and by default 4 GiB. Larger variables are split. */
   readonly arenaBytes?: number;
 }
@@ -317,6 +323,7 @@ export class Runtime extends SafeEmitter<RuntimeEvents> {
       named,
       // Software devices are for tests: slower than the CPU's own kernels.
       software: named && process.env.SHARDGRAD_SOFTWARE_DEVICE === "1",
+      journalBytes: more.journalBytes,
       open: (more as { [acceleratorOpener]?: PlacedDeviceOptions["open"] })[acceleratorOpener],
     };
     return new PlacedDevice(this.#device, this.#memory, options, {

@@ -16,6 +16,8 @@ import { RangeTable } from "./range-table.js";
 import type { Scratch } from "./scratch.js";
 import type { StepBuffers } from "./step-buffers.js";
 
+const SHORT_ROW = 32;
+
 /** One update with its gradient on the device: an entry for each of its segments. */
 export interface StagedUpdate {
   readonly update: UpdatePlan;
@@ -75,11 +77,18 @@ function clipSlots(
   return normSlots(clip, dtype, gradients, buffers, scratch, commands);
 }
 
+/** The mean over a row of one element is that element's square: the kernels by elements do the same, faster. */
+function isRowwise({ rowwise, rowSize }: UpdatePlan): boolean {
+  return rowwise && rowSize > 1;
+}
+
 /** Dense updates by what must be the same in a launch: buffers, scalars and kind of accumulator. */
 function lowerDense(context: Context, updates: readonly StagedUpdate[]): void {
   const tables = new Map<string, { readonly update: UpdatePlan; readonly table: RangeTable }>();
   updates.forEach(({ update, gradients }, index) => {
-    const key = `${update.learningRate}/${update.epsilon}/${update.rowwise}`;
+    // Short rows by themselves: a launch gives them to single lanes.
+    const rows = isRowwise(update) ? (update.rowSize <= SHORT_ROW ? "short" : "long") : "";
+    const key = `${update.learningRate}/${update.epsilon}/${rows}`;
     const { table } = tables.get(key) ?? { table: new RangeTable() };
     tables.set(key, { update, table });
     update.segments.forEach((segment, s) => {
@@ -93,11 +102,13 @@ function lowerDense(context: Context, updates: readonly StagedUpdate[]): void {
 function addDense(
   { arrays, dtype, clip, average, scratch }: Context,
   table: RangeTable,
-  { rowSize, rowwise }: UpdatePlan,
+  update: UpdatePlan,
   segment: SegmentPlan,
   gradient: Extract<StagedGradient, { kind: "dense" }>,
   index: number,
 ): void {
+  const { rowSize } = update;
+  const rowwise = isRowwise(update);
   const element = dtypeInfo[dtype].bytes;
   const variable = arrays.get(segment.memory, segment.variable)!;
   const accumulator = arrays.get(segment.memory, segment.accumulator)!;
@@ -119,13 +130,14 @@ function addDense(
 
 function launchDense(
   { average, dtype, clip, buffers, commands }: Context,
-  { learningRate, epsilon, rowwise }: UpdatePlan,
+  update: UpdatePlan,
   table: RangeTable,
 ): void {
+  const { learningRate, epsilon } = update;
   for (const { buffers: bound, words, units } of table.launches()) {
     const ranges = buffers.bind(new Uint8Array(words.buffer));
     commands.push({
-      kernel: rowwise ? "rowwiseDense" : "adagradDense",
+      kernel: isRowwise(update) ? "rowwiseDense" : "adagradDense",
       dtype,
       buffers: [...bound.map(whole), ranges, clip.slots],
       scalars: [learningRate, epsilon, clip.kind, ...emaScalars(average), words.length / RANGE_WORDS],
@@ -142,7 +154,7 @@ function emaScalars(average: AveragePlan | null): [momentum: number, complement:
 
 function lowerRows(context: Context, { update, gradients }: StagedUpdate, index: number): void {
   const { arrays, dtype, clip, buffers, commands } = context;
-  const { learningRate, epsilon, perRow, rowSize, rowwise } = update;
+  const { learningRate, epsilon, perRow, rowSize } = update;
   const element = dtypeInfo[dtype].bytes;
   update.segments.forEach((segment, s) => {
     const gradient = gradients[s]!;
@@ -155,7 +167,7 @@ function lowerRows(context: Context, { update, gradients }: StagedUpdate, index:
       if (rows.length === 0) return;
       const { place: accumulatorPlace } = accumulator.pieces[p]!;
       commands.push({
-        kernel: rowwise ? "rowwiseRows" : "adagradRows",
+        kernel: isRowwise(update) ? "rowwiseRows" : "adagradRows",
         dtype,
         buffers: [
           whole(place.buffer),

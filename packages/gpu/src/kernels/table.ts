@@ -138,7 +138,10 @@ export const gpuKernels = {
   },
   /** Clip, accumulate, update, average and overwrite in one pass. */
   adagradDense: { buffers: dense, scalars: [...update, ...ema, word("rangeCount")], unit: "tiles" },
-  /** The same with one accumulator element a row, which takes the mean of the row's squares. A tile is one row. */
+  /**
+   * The same with one accumulator element a row, which takes the mean of the row's squares. A tile is one row. The rows
+   * of one launch are all of at most 32 elements, or all longer.
+   */
   rowwiseDense: { buffers: dense, scalars: [...update, ...ema, word("rangeCount")], unit: "rows" },
   /**
    * Rows by the slices that name them. Rows, slices and the arrays' elements are counted from the bindings' starts plus

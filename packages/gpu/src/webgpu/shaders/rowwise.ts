@@ -2,6 +2,8 @@ import { clipping, doubleSingle, rangeOf, type Shader, workgroupSum } from "./co
 
 /** Lanes that share a row. */
 const LANES = 64;
+/** Rows of up to so many elements are one lane's work. */
+const SHORT_ROW = 32;
 
 /** round(sum / count) of a double-single sum. */
 const meanOf = /* wgsl */ `
@@ -21,7 +23,7 @@ fn meanOf(sum: vec2f, count: u32) -> f32 {
   return quotient + (((sum.x - product) - low) + sum.y) / divisor;
 }`;
 
-/** Dense rows: one workgroup a row. */
+/** Dense rows: one lane a row where all are short (the executor keeps the two apart), one workgroup a row else. */
 export const rowwiseDense: Shader = {
   lanes: LANES,
   code: /* wgsl */ `
@@ -31,45 +33,73 @@ ${doubleSingle}
 ${workgroupSum(LANES)}
 ${meanOf}
 
+struct Row { size: u32, variable: u32, accumulator: u32, average: u32, gradient: u32, a: f32, b: f32 }
+
+fn rowOf(range: u32, tile: u32) -> Row {
+  let row = tile - ranges[range];
+  let rowSize = ranges[range + 7u];
+  let slot = ranges[range + 6u] * 4u;
+  return Row(
+    rowSize,
+    ranges[range + 2u] + row * rowSize,
+    ranges[range + 3u] + row,
+    ranges[range + 4u] + row * rowSize,
+    ranges[range + 5u] + row * rowSize,
+    clips[slot],
+    clips[slot + 1u],
+  );
+}
+
+fn squareAt(row: Row, i: u32) -> vec2f {
+  return square(clipped(gradient[row.gradient + i], row.a, row.b));
+}
+
+fn updateAt(row: Row, i: u32, root: f32) {
+  let g = clipped(gradient[row.gradient + i], row.a, row.b);
+  var next = variable[row.variable + i] - (scalars.learningRate * g) / root;
+  if (scalars.emaKind != 0u) {
+    let mean = scalars.momentum * average[row.average + i] + scalars.complement * next;
+    average[row.average + i] = mean;
+    if (scalars.emaKind == 2u) { next = mean; }
+  }
+  variable[row.variable + i] = next;
+}
+
+fn shortRow(row: Row) {
+  var squares = vec2f(0.0, 0.0);
+  for (var i = 0u; i < row.size; i++) { squares = sumOf(squares, squareAt(row, i)); }
+  let sum = accumulator[row.accumulator] + meanOf(squares, row.size);
+  accumulator[row.accumulator] = sum;
+  let root = sqrt(sum + scalars.epsilon);
+  for (var i = 0u; i < row.size; i++) { updateAt(row, i, root); }
+}
+
 @compute @workgroup_size(${LANES})
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u,
         @builtin(local_invocation_index) lane: u32) {
+  if (ranges[7] <= ${SHORT_ROW}u) {
+    for (var tile = group.x * ${LANES}u + lane; tile < scalars.count; tile += groups.x * ${LANES}u) {
+      shortRow(rowOf(rangeOf(tile), tile));
+    }
+    return;
+  }
   for (var tile = group.x; tile < scalars.count; tile += groups.x) {
-    let range = rangeOf(tile);
-    let row = tile - ranges[range];
-    let rowSize = ranges[range + 7u];
-    let variableAt = ranges[range + 2u] + row * rowSize;
-    let accumulatorAt = ranges[range + 3u] + row;
-    let averageAt = ranges[range + 4u] + row * rowSize;
-    let gradientAt = ranges[range + 5u] + row * rowSize;
-    let slot = ranges[range + 6u] * 4u;
-    let a = clips[slot];
-    let b = clips[slot + 1u];
+    let row = rowOf(rangeOf(tile), tile);
     var squares = vec2f(0.0, 0.0);
-    for (var i = lane; i < rowSize; i += ${LANES}u) {
-      squares = sumOf(squares, square(clipped(gradient[gradientAt + i], a, b)));
-    }
-    let sum = accumulator[accumulatorAt] + meanOf(workgroupSum(squares, lane), rowSize);
+    for (var i = lane; i < row.size; i += ${LANES}u) { squares = sumOf(squares, squareAt(row, i)); }
+    let sum = accumulator[row.accumulator] + meanOf(workgroupSum(squares, lane), row.size);
     storageBarrier();
-    if (lane == 0u) { accumulator[accumulatorAt] = sum; }
+    if (lane == 0u) { accumulator[row.accumulator] = sum; }
     let root = sqrt(sum + scalars.epsilon);
-    for (var i = lane; i < rowSize; i += ${LANES}u) {
-      let g = clipped(gradient[gradientAt + i], a, b);
-      var next = variable[variableAt + i] - (scalars.learningRate * g) / root;
-      if (scalars.emaKind != 0u) {
-        let mean = scalars.momentum * average[averageAt + i] + scalars.complement * next;
-        average[averageAt + i] = mean;
-        if (scalars.emaKind == 2u) { next = mean; }
-      }
-      variable[variableAt + i] = next;
-    }
+    for (var i = lane; i < row.size; i += ${LANES}u) { updateAt(row, i, root); }
   }
 }`,
 };
 
-/** Rows by slices: one workgroup a row. */
+/** Rows by slices: one lane a row where rows are short, one workgroup a row else. */
 export const rowwiseRows: Shader = {
   lanes: LANES,
+  unitsPerGroup: (scalars) => (scalars[ROW_SIZE]! <= SHORT_ROW ? LANES : 1),
   code: /* wgsl */ `
 ${clipping("f32")}
 ${doubleSingle}
@@ -87,6 +117,29 @@ fn summed(first: u32, end: u32, column: u32) -> f32 {
   return g;
 }
 
+fn shortMeanSquare(first: u32, end: u32) -> f32 {
+  var squares = vec2f(0.0, 0.0);
+  for (var column = 0u; column < scalars.rowSize; column++) {
+    squares = sumOf(squares, square(summed(first, end, column)));
+  }
+  return meanOf(squares, scalars.rowSize);
+}
+
+fn shortRow(row: u32, first: u32, end: u32) {
+  var sum = accumulator[scalars.accumulatorOffset + row];
+  if (scalars.perRow == 0u) {
+    for (var i = first; i < end; i++) { sum = sum + shortMeanSquare(i, i + 1u); }
+  } else {
+    sum = sum + shortMeanSquare(first, end);
+  }
+  accumulator[scalars.accumulatorOffset + row] = sum;
+  let root = sqrt(sum + scalars.epsilon);
+  let at = scalars.variableOffset + row * scalars.rowSize;
+  for (var column = 0u; column < scalars.rowSize; column++) {
+    variable[at + column] = variable[at + column] - (scalars.learningRate * summed(first, end, column)) / root;
+  }
+}
+
 fn meanSquare(first: u32, end: u32, lane: u32) -> f32 {
   var squares = vec2f(0.0, 0.0);
   for (var column = lane; column < scalars.rowSize; column += ${LANES}u) {
@@ -98,6 +151,12 @@ fn meanSquare(first: u32, end: u32, lane: u32) -> f32 {
 @compute @workgroup_size(${LANES})
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u,
         @builtin(local_invocation_index) lane: u32) {
+  if (scalars.rowSize <= ${SHORT_ROW}u) {
+    for (var index = group.x * ${LANES}u + lane; index < scalars.count; index += groups.x * ${LANES}u) {
+      shortRow(rowGroups[index * 4u], rowGroups[index * 4u + 1u], rowGroups[index * 4u + 2u]);
+    }
+    return;
+  }
   for (var index = group.x; index < scalars.count; index += groups.x) {
     let row = rowGroups[index * 4u];
     let first = rowGroups[index * 4u + 1u];
@@ -118,3 +177,6 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   }
 }`,
 };
+
+/** Position of `rowSize` among the scalars of the rows kernels. */
+const ROW_SIZE = 4;
