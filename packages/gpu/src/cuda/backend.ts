@@ -166,7 +166,7 @@ export class CudaBackend implements GpuBackend {
     await this.#wait(event);
     this.#events.give(event);
     this.#ended = Math.max(this.#ended, stamp);
-    this.#guarded(() => this.#memory.reclaim(this.#ended));
+    if (this.#gone === undefined) this.#guarded(() => this.#memory.reclaim(this.#ended));
   }
 
   /** Milliseconds that the device takes for what `enqueue` launches, by its own clock. */
