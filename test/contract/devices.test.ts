@@ -5,10 +5,12 @@ import { Random } from "../support/random.js";
 import { expectSameState, type State } from "../support/state.js";
 import { Twin } from "../support/twin.js";
 import { describeDevice } from "./describe-device.js";
+import { describeGrowth } from "./describe-growth.js";
 
-// A device of another package joins with one more line here.
+// A device of another package joins with two more lines here.
 for (const threads of threadCounts) {
   describeDevice(deviceName(threads), (options) => pooled(threads, options), keepsDenormals);
+  describeGrowth(deviceName(threads), (options) => pooled(threads, options));
 }
 
 describe("all devices", () => {

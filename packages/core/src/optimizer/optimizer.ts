@@ -12,6 +12,7 @@ import {
 import { runtimeInternals } from "../runtime/internals.js";
 import type { Runtime } from "../runtime/runtime.js";
 import { type CustomSchedules, serializeSchedule } from "../schedules/index.js";
+import { catchUpSync } from "../variable/lazy-average.js";
 import type { Variable } from "../variable/variable.js";
 import { OptimizerAttributes, optimizerState } from "./attributes.js";
 import { type BegunStep, beginStep, type StepCall, type StepHooks } from "./begin.js";
@@ -225,6 +226,7 @@ export abstract class Optimizer extends OptimizerAttributes {
     state.checkFinalizedLength(variables);
     checkVariables(variables, state.runtimeFor());
     state.checkKnown(variables);
+    for (const lazy of state.lazies) catchUpSync(lazy);
     for (const variable of variables) copyValues(state.averageOf(variable)!, variable);
     if (this.wants("finalize"))
       this.emit("finalize", { iterations: state.iterations, variables: [...variables] });
@@ -234,7 +236,7 @@ export abstract class Optimizer extends OptimizerAttributes {
   getConfig(): OptimizerConfig {
     const { clipnorm, globalClipnorm, clipvalue, useEma, emaMomentum, emaOverwriteFrequency, jitCompile } =
       this[optimizerState].options;
-    const { schedule, rate } = this[optimizerState];
+    const { schedule, rate, options } = this[optimizerState];
     return {
       clipnorm,
       global_clipnorm: globalClipnorm,
@@ -247,6 +249,7 @@ export abstract class Optimizer extends OptimizerAttributes {
         jitCompile && this[optimizerState].runtime?.[runtimeInternals].placed?.accelerator !== undefined,
       learning_rate: schedule === undefined ? rate : serializeSchedule(schedule),
       name: this.name,
+      ...(options.sparseEma === "lazy" ? { shardgrad: { sparse_ema: "lazy" } } : {}),
     };
   }
 
@@ -266,6 +269,8 @@ export abstract class Optimizer extends OptimizerAttributes {
   dispose(): void {
     const state = this[optimizerState];
     state.disposed = true;
+    // Overwrites that rows have missed would be lost with the averages.
+    for (const lazy of state.lazies) catchUpSync(lazy);
     state.slots.dropFrom(0);
   }
 
