@@ -134,7 +134,7 @@ describe.each(["sources", "ptx"] as const)("CUDA kernels from the %s and CPU ker
           // biome-ignore format: the arguments as the kernel groups them
           call(
             `${kernel}${suffix}`, w.at, s.at, rowSize, list.at, values.at, indices.length, 0, 1, 1, scratch.at,
-            step.learningRate, step.epsilon, clipKind, a, b, perRow,
+            step.learningRate, step.epsilon, clipKind, a, b, perRow, 0, 1023,
           );
           const { order, rowGroups } = grouped(indices);
           const result = await run(
