@@ -1,6 +1,7 @@
 import { existsSync } from "node:fs";
 import { createRequire } from "node:module";
 import { defineConfig } from "vitest/config";
+import { stubCudaMissing } from "./test/gpu/stub-cuda-missing.js";
 import { softwareVulkanMissing } from "./test/support/software-vulkan.js";
 
 /** One project for each promise; `npx vitest run --project golden` runs one of them. */
@@ -38,6 +39,15 @@ function onWebGpu(name: string, include: string[]) {
   return withoutVulkan === undefined ? [project(`${name}-webgpu`, include, 60 * seconds, env)] : [];
 }
 
+const withoutStub = stubCudaMissing();
+if (withoutStub !== undefined) console.log(`The tests on CUDA are left out: ${withoutStub}.`);
+
+/** The same tests on the CUDA back end, over a stand-in for the driver that runs the kernels on the processor. */
+function onCuda(name: string, include: string[]) {
+  const env = { SHARDGRAD_TEST_DEVICE: "cuda" };
+  return withoutStub === undefined ? [project(`${name}-cuda`, include, 60 * seconds, env)] : [];
+}
+
 export default defineConfig({
   test: {
     pool: "forks",
@@ -57,6 +67,9 @@ export default defineConfig({
       project("gpu", ["test/gpu/**/*.test.ts"], 60 * seconds),
       ...onWebGpu("contract", ["test/contract/devices.test.ts"]),
       ...onWebGpu("golden", ["test/golden/trajectories.test.ts"]),
+      ...onCuda("contract", ["test/contract/devices.test.ts"]),
+      ...onCuda("golden", ["test/golden/trajectories.test.ts"]),
+      ...onCuda("gpu", ["test/gpu/random-steps.test.ts"]),
       project("examples", ["test/examples/**/*.test.ts"], 120 * seconds),
       project("types", ["test/types/**/*.test.ts"], 120 * seconds),
       project("package", ["test/package/**/*.test.ts"], 180 * seconds),

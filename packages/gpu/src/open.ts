@@ -1,10 +1,12 @@
 import type { Accelerator, OpenOptions } from "@shardgrad/workers";
 import type { GpuBackend } from "./backend/contract.js";
+import { openCuda } from "./cuda/open.js";
 import { GpuExecutor } from "./execute/executor.js";
 import { openWebGpu } from "./webgpu/open.js";
 
 /** How each kind is opened: a back end, or why there is none. */
 const openers: Partial<Record<Accelerator["kind"], (software: boolean) => Promise<GpuBackend | string>>> = {
+  cuda: () => openCuda(),
   webgpu: (software) => openWebGpu({ software }),
 };
 
