@@ -14,8 +14,8 @@ export function machine() {
   };
 }
 
-/** Memory that is free, with some left for everybody else. */
-export const freeBytes = () => freemem() * 0.9 - 2 ** 29;
+/** Memory that is free, with much left for everybody else: the peers have processes of their own. */
+export const freeBytes = () => freemem() * 0.6 - 2 ** 29;
 
 /** @param {number} bytes */
 export const hasMemory = (bytes) => freemem() > bytes;

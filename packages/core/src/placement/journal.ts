@@ -1,4 +1,5 @@
 import {
+  type AllSlices,
   type AveragePlan,
   type ClipPlan,
   dtypeInfo,
@@ -30,6 +31,8 @@ export interface JournalEntry {
   readonly average: AveragePlan | null;
   /** Of each segment of each update: its slices, DENSE or NONE. */
   readonly slices: readonly number[];
+  /** Of each update: slices that are kept once more, all together, for their norm. */
+  readonly all: readonly number[];
   /** Bytes of the gradients. */
   readonly bytes: number;
   /** The updates with the gradients where the step has them, until they are copied or the step ends. */
@@ -78,6 +81,7 @@ export class Journal {
       learningRate: updates[0]!.learningRate,
       average,
       slices: updates.flatMap(({ segments }) => segments.map(slicesOf)),
+      all: updates.map((update) => allOf(update)?.count ?? 0),
       bytes: updates.reduce((sum, update) => sum + gradientBytes(update), 0),
       inFlight: updates,
       saved: undefined,
@@ -182,8 +186,31 @@ function restored(entry: JournalEntry, missing: readonly boolean[], room: Replay
             };
       return missing[i] ? room.restore(update, segment, saved) : segment;
     });
-    return { ...update, segments, learningRate: entry.learningRate };
+    const count = entry.all[i]!;
+    const whole = count === 0 ? undefined : take(count * update.rowSize * element);
+    const restoredUpdate = { ...update, segments, learningRate: entry.learningRate };
+    return whole === undefined || !missing[i]
+      ? restoredUpdate
+      : withAll(restoredUpdate, room.put(whole), count);
   });
+}
+
+/** All slices of a table in several memories, where they lie together. */
+function allOf({ segments }: UpdatePlan): AllSlices | undefined {
+  const gradient = segments[0]?.gradient;
+  return gradient?.kind === "slices" ? gradient.all : undefined;
+}
+
+function withAll(
+  update: UpdatePlan,
+  { memory, offset }: { readonly memory: number; readonly offset: number },
+  count: number,
+): UpdatePlan {
+  const all = { memory, values: offset, count };
+  const segments = update.segments.map((segment) =>
+    segment.gradient.kind === "slices" ? { ...segment, gradient: { ...segment.gradient, all } } : segment,
+  );
+  return { ...update, segments };
 }
 
 function slicesOf({ gradient }: SegmentPlan): number {
@@ -193,7 +220,8 @@ function slicesOf({ gradient }: SegmentPlan): number {
 
 /** Where the gradients of updates lie, in the order in which they are kept. */
 function* gradientParts(updates: readonly UpdatePlan[]) {
-  for (const { segments, dtype, rowSize } of updates) {
+  for (const update of updates) {
+    const { segments, dtype, rowSize } = update;
     const element = dtypeInfo[dtype].bytes;
     for (const { memory, count, gradient } of segments) {
       if (gradient.kind === "dense") yield { memory, offset: gradient.offset, length: count * element };
@@ -201,6 +229,10 @@ function* gradientParts(updates: readonly UpdatePlan[]) {
         yield { memory, offset: gradient.indices, length: gradient.count * 4 };
         yield { memory, offset: gradient.values, length: gradient.count * rowSize * element };
       }
+    }
+    const all = allOf(update);
+    if (all !== undefined) {
+      yield { memory: all.memory, offset: all.values, length: all.count * rowSize * element };
     }
   }
 }

@@ -50,7 +50,7 @@ export class PlacedDevice extends AcceleratorHolder implements StepDevice {
     const onDevice = plan.updates.filter(
       (update) =>
         plan.accelerated &&
-        hostOnly(update, plan) === undefined &&
+        hostOnly(update) === undefined &&
         update.place !== "cpu" &&
         accelerator.refusal(update) === undefined &&
         accelerator.holds([update]),

@@ -34,6 +34,15 @@ export class ReplayRoom {
     return { ...segment, gradient: this.#beside(segment.memory, saved) };
   }
 
+  /** Bytes in a memory with room. @throws MemoryExhaustedError */
+  put(bytes: Uint8Array): { readonly memory: number; readonly offset: number } {
+    const home = this.#memory.reserve(bytes.byteLength);
+    const block = this.#memory.allocateAt(home, bytes.byteLength, false);
+    this.#homes.push({ home, block });
+    this.#bytes(home.arena.id, block.offset, bytes.byteLength).set(bytes);
+    return { memory: home.arena.id, offset: block.offset };
+  }
+
   /** Copies moved arrays back, when the step is done. */
   bringBack(): void {
     for (const { from, to } of this.#moved) to.set(from);
