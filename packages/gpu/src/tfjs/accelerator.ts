@@ -1,0 +1,231 @@
+import {
+  type Accelerator,
+  type ClipPlan,
+  dtypeInfo,
+  type HostMemory,
+  type SegmentPlan,
+  type StepPlan,
+  type UpdatePlan,
+} from "@shardgrad/workers";
+import { arraysOf } from "../execute/device-arrays.js";
+import { type Clip, clipByHost, clipByNorm } from "./clipping.js";
+import { Scalars } from "./scalars.js";
+import { hostTensor, type StagedSlices, stageSlices } from "./slices.js";
+import { Tensors } from "./tensors.js";
+import type { Tf, TfTensor } from "./tf.js";
+import { averaged, denseUpdate, rowsUpdate, type UpdateContext } from "./updates.js";
+
+/** The gradient of a segment, in tfjs. */
+type Staged = { readonly dense: TfTensor } | { readonly slices: StagedSlices } | undefined;
+
+export interface TfjsDevice {
+  readonly description: string;
+  readonly isSoftware: boolean;
+  readonly lost: Accelerator["lost"];
+}
+
+/**
+ * Runs step plans with the ops of the tfjs that the application uses. A step makes new tensors and disposes the old ones,
+ * one segment after another. An op that throws leaves some of them new and some old: whoever launched gives the device up
+ * then, as for one that is lost.
+ */
+export class TfjsAccelerator implements Accelerator {
+  readonly kind = "tfjs";
+  readonly description: string;
+  readonly isSoftware: boolean;
+  readonly lost: Accelerator["lost"];
+  readonly #tf: Tf;
+  readonly #host: HostMemory;
+  readonly #tensors: Tensors;
+  /** The global norm of the last launch, until `settled` takes it. */
+  #norm: TfTensor | undefined;
+  /** An array that the last launch has changed. */
+  #last: { readonly memory: number; readonly offset: number } | undefined;
+
+  constructor(tf: Tf, host: HostMemory, { description, isSoftware, lost }: TfjsDevice) {
+    this.#tf = tf;
+    this.#host = host;
+    this.#tensors = new Tensors(tf, host);
+    this.description = description;
+    this.isSoftware = isSoftware;
+    this.lost = lost;
+  }
+
+  refusal({ operation, dtype, rowSize, rowwise, segments }: UpdatePlan): string | undefined {
+    if (operation !== "adagrad") return "its optimizer updates it in JavaScript";
+    if (dtype !== "float32") return `tfjs has no ${dtype}`;
+    if (rowSize === 0 || segments.every(({ count }) => count === 0)) return "it has no elements";
+    const byRows = rowwise || segments.some(({ gradient }) => gradient.kind === "slices");
+    if (byRows && segments.some(({ count }) => count % rowSize !== 0)) return "a row of it is split";
+    return undefined;
+  }
+
+  holds(updates: readonly UpdatePlan[]): boolean {
+    return updates.every((update) =>
+      arraysIn(update).every(({ memory, offset }) => this.#tensors.get(memory, offset) !== undefined),
+    );
+  }
+
+  bytesOf(update: UpdatePlan): number {
+    const { bytes } = dtypeInfo[update.dtype];
+    return arraysIn(update).reduce((sum, { count }) => sum + count * bytes, 0);
+  }
+
+  /** tfjs does not tell what room there is: it is taken when the values go up, at the next launch. */
+  async prepare(updates: readonly UpdatePlan[]): Promise<void> {
+    for (const update of updates) {
+      for (const { memory, offset, count } of arraysIn(update)) this.#tensors.ensure(memory, offset, count);
+    }
+  }
+
+  launch(plan: StepPlan): void {
+    this.#norm?.dispose();
+    this.#norm = undefined;
+    const scalars = new Scalars(this.#tf);
+    try {
+      this.#tf.tidy(() => this.#step(plan, scalars));
+    } finally {
+      scalars.dispose();
+    }
+  }
+
+  async settled(): Promise<{ readonly globalNorm?: number }> {
+    const norm = this.#norm;
+    this.#norm = undefined;
+    // Ops are done in order: when one number of the last one's result is here, all are.
+    const awaited = norm ?? this.#probe();
+    if (awaited === undefined) return {};
+    try {
+      const [value] = Array.from(await awaited.data());
+      return norm === undefined ? {} : { globalNorm: value! };
+    } finally {
+      awaited.dispose();
+    }
+  }
+
+  changed(memory: number, offset: number): void {
+    const resident = this.#tensors.get(memory, offset);
+    if (resident !== undefined) resident.current = false;
+  }
+
+  async download(memory: number, offset: number, target: Uint8Array): Promise<void> {
+    const tensor = this.#tensors.get(memory, offset)?.tensor;
+    if (tensor === undefined) throw new RangeError("No array of the device has this place.");
+    // A step may dispose the tensor while its values are on the way.
+    const copy = this.#tf.keep(this.#tf.clone(tensor));
+    try {
+      const values = Float32Array.from(await copy.data());
+      target.set(new Uint8Array(values.buffer, 0, target.byteLength));
+    } finally {
+      copy.dispose();
+    }
+  }
+
+  drop(memory: number, offset: number): void {
+    this.#tensors.drop(memory, offset);
+  }
+
+  memoryUse(): { readonly held: number } {
+    return { held: this.#tensors.bytes };
+  }
+
+  async close(): Promise<void> {
+    this.#norm?.dispose();
+    this.#norm = undefined;
+    this.#tensors.clear();
+  }
+
+  #step({ updates, clip, average }: StepPlan, scalars: Scalars): void {
+    const tf = this.#tf;
+    const clipping = this.#clipping(updates, clip, scalars);
+    updates.forEach((update, u) => {
+      const context = { tf, scalars, update, clip: clipping.clipOf(u) };
+      update.segments.forEach((segment, s) => {
+        if (segment.count === 0 || segment.gradient.kind === "none") return;
+        tf.tidy(() => {
+          this.#updateSegment(context, segment, clipping.gradientOf(u, s), average);
+        });
+      });
+    });
+    if (clipping.globalNorm !== undefined) this.#norm = tf.keep(clipping.globalNorm);
+  }
+
+  /** How each update is clipped. For a norm all gradients go up before the first update, else each when its turn comes. */
+  #clipping(updates: readonly UpdatePlan[], clip: ClipPlan, scalars: Scalars) {
+    const tf = this.#tf;
+    const stage = (u: number, s: number) => this.#stage(updates[u]!, updates[u]!.segments[s]!);
+    if (clip.kind !== "norm" && clip.kind !== "globalNorm") {
+      const one = clipByHost(tf, clip, scalars);
+      return { gradientOf: stage, clipOf: (): Clip => one, globalNorm: undefined };
+    }
+    const staged = updates.map(({ segments }, u) => segments.map((_, s) => stage(u, s)));
+    const gradientOf = (u: number, s: number) => staged[u]![s];
+    if (clip.kind === "norm") {
+      const clips = staged.map((gradients) => clipByNorm(tf, clip, gradients.flatMap(valuesOf), scalars));
+      return { gradientOf, clipOf: (u: number): Clip => clips[u]!.clip, globalNorm: undefined };
+    }
+    const { clip: one, norm } = clipByNorm(tf, clip, staged.flat().flatMap(valuesOf), scalars);
+    return { gradientOf, clipOf: (): Clip => one, globalNorm: norm };
+  }
+
+  #stage(update: UpdatePlan, segment: SegmentPlan): Staged {
+    const { memory, count, gradient } = segment;
+    if (gradient.kind === "none" || count === 0) return undefined;
+    if (gradient.kind === "dense") {
+      return { dense: hostTensor(this.#tf, this.#host, memory, gradient.offset, [count]) };
+    }
+    if (gradient.count === 0) return undefined;
+    return { slices: stageSlices(this.#tf, this.#host, update, segment, gradient) };
+  }
+
+  #updateSegment(
+    context: UpdateContext,
+    segment: SegmentPlan,
+    gradient: Staged,
+    average: StepPlan["average"],
+  ): void {
+    const { memory } = segment;
+    const before = {
+      variable: this.#tensors.tensorOf(memory, segment.variable),
+      accumulator: this.#tensors.tensorOf(memory, segment.accumulator),
+      average: average === null ? undefined : this.#tensors.tensorOf(memory, segment.average),
+    };
+    let after = before;
+    // A table of which no row is named still has its average taken.
+    if (gradient !== undefined) {
+      const updated =
+        "dense" in gradient
+          ? denseUpdate(context, before, gradient.dense)
+          : rowsUpdate(context, before, gradient.slices);
+      after = { ...before, ...updated };
+    }
+    if (average !== null) after = averaged(context.tf, context.scalars, after, average);
+    this.#tensors.replace(memory, segment.variable, after.variable);
+    this.#tensors.replace(memory, segment.accumulator, after.accumulator);
+    if (after.average !== undefined) this.#tensors.replace(memory, segment.average, after.average);
+    this.#last = { memory, offset: segment.variable };
+  }
+
+  /** A number that is there when the last launch has ended. */
+  #probe(): TfTensor | undefined {
+    if (this.#last === undefined) return undefined;
+    const tensor = this.#tensors.get(this.#last.memory, this.#last.offset)?.tensor;
+    if (tensor === undefined) return undefined;
+    return this.#tf.keep(this.#tf.slice(tensor, [0], [1]));
+  }
+}
+
+function valuesOf(gradient: Staged): TfTensor[] {
+  if (gradient === undefined) return [];
+  return ["dense" in gradient ? gradient.dense : gradient.slices.values];
+}
+
+function arraysIn(update: UpdatePlan) {
+  return update.segments.flatMap((segment) =>
+    arraysOf(update, segment).map(({ offset, perRow }) => ({
+      memory: segment.memory,
+      offset,
+      count: perRow ? segment.count / update.rowSize : segment.count,
+    })),
+  );
+}
