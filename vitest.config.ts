@@ -38,6 +38,16 @@ function onWebGpu(name: string, include: string[]) {
   return withoutVulkan === undefined ? [project(`${name}-webgpu`, include, 60 * seconds, env)] : [];
 }
 
+/** The same tests with the back ends of tfjs that run on a processor. */
+function onTfjs(name: string, include: string[]) {
+  return ["cpu", "wasm"].map((backend) =>
+    project(`${name}-tfjs-${backend}`, include, 60 * seconds, {
+      SHARDGRAD_TEST_DEVICE: "tfjs",
+      SHARDGRAD_TEST_TF: backend,
+    }),
+  );
+}
+
 export default defineConfig({
   test: {
     pool: "forks",
@@ -57,6 +67,8 @@ export default defineConfig({
       project("gpu", ["test/gpu/**/*.test.ts"], 60 * seconds),
       ...onWebGpu("contract", ["test/contract/devices.test.ts"]),
       ...onWebGpu("golden", ["test/golden/trajectories.test.ts"]),
+      ...onTfjs("contract", ["test/contract/devices.test.ts"]),
+      ...onTfjs("golden", ["test/golden/trajectories.test.ts"]),
       project("examples", ["test/examples/**/*.test.ts"], 120 * seconds),
       project("types", ["test/types/**/*.test.ts"], 120 * seconds),
       project("package", ["test/package/**/*.test.ts"], 180 * seconds),

@@ -1,6 +1,13 @@
 import { Runtime } from "@shardgrad/core";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { deviceName, hasNativeKernels, keepsDenormals, pooled, threadCounts } from "../support/devices.js";
+import {
+  deviceName,
+  hasNativeKernels,
+  keepsDenormals,
+  pooled,
+  sumsInFloat32,
+  threadCounts,
+} from "../support/devices.js";
 import { Random } from "../support/random.js";
 import { expectSameState, type State } from "../support/state.js";
 import { Twin } from "../support/twin.js";
@@ -8,7 +15,10 @@ import { describeDevice } from "./describe-device.js";
 
 // A device of another package joins with one more line here.
 for (const threads of threadCounts) {
-  describeDevice(deviceName(threads), (options) => pooled(threads, options), keepsDenormals);
+  describeDevice(deviceName(threads), (options) => pooled(threads, options), {
+    keepsDenormals,
+    sumsInFloat32,
+  });
 }
 
 describe("all devices", () => {

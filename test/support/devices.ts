@@ -1,6 +1,7 @@
 import { Runtime } from "@shardgrad/core";
 import { openWebGpu } from "@shardgrad/gpu";
 import { useSoftwareVulkan } from "./software-vulkan.js";
+import type { TfBackend } from "./tfjs.js";
 
 type Kernels = "wasm" | "native" | "auto";
 
@@ -11,7 +12,12 @@ export const testedKernels = (process.env.SHARDGRAD_TEST_KERNELS ?? "auto") as K
 export const hasNativeKernels = new Runtime({ threads: 0 }).instructions !== "simd128";
 
 /** The device that this run of the tests is about, beside the CPU; a software driver stands in for a GPU. */
-export const testedDevice = (process.env.SHARDGRAD_TEST_DEVICE ?? "auto") as "auto" | "webgpu";
+export const testedDevice = (process.env.SHARDGRAD_TEST_DEVICE ?? "auto") as "auto" | "webgpu" | "tfjs";
+/** The application's tfjs in runs on the device tfjs. */
+const tf =
+  testedDevice === "tfjs"
+    ? await (await import("./tfjs.js")).tfWith(process.env.SHARDGRAD_TEST_TF as TfBackend)
+    : undefined;
 if (testedDevice === "webgpu") {
   const missing = useSoftwareVulkan();
   if (missing !== undefined) throw new Error(missing);
@@ -25,6 +31,9 @@ export const threadCounts: readonly number[] = testedDevice === "auto" ? [0, 1, 
 
 /** WGSL lets a device take denormal numbers for zeros, and the software driver does. */
 export const keepsDenormals = testedDevice !== "webgpu";
+
+/** tfjs adds squares in float32, where the CPU's kernels do it in float64. */
+export const sumsInFloat32 = testedDevice === "tfjs";
 
 export function deviceName(threads: number): string {
   const here = threads === 0 ? "inline" : `${threads} thread${threads === 1 ? "" : "s"}`;
@@ -41,6 +50,7 @@ export function pooled(
     inlineThreshold: 0,
     kernels: testedKernels,
     device: testedDevice,
+    ...(tf === undefined ? {} : { tf }),
     ...options,
   });
 }

@@ -1,0 +1,11 @@
+import "@tensorflow/tfjs-backend-cpu";
+import "@tensorflow/tfjs-backend-wasm";
+import * as tf from "@tensorflow/tfjs-core";
+
+export type TfBackend = "cpu" | "wasm";
+
+/** The tfjs of these tests with a back end set; all of them share it, as the parts of an application do. */
+export async function tfWith(backend: TfBackend): Promise<typeof tf> {
+  if (!(await tf.setBackend(backend))) throw new Error(`tfjs has no back end ${backend} here.`);
+  return tf;
+}
