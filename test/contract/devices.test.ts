@@ -4,8 +4,8 @@ import {
   deviceName,
   hasNativeKernels,
   keepsDenormals,
+  meansInFloat32,
   pooled,
-  sumsInFloat32,
   threadCounts,
 } from "../support/devices.js";
 import { Random } from "../support/random.js";
@@ -17,7 +17,7 @@ import { describeDevice } from "./describe-device.js";
 for (const threads of threadCounts) {
   describeDevice(deviceName(threads), (options) => pooled(threads, options), {
     keepsDenormals,
-    sumsInFloat32,
+    meansInFloat32,
   });
 }
 

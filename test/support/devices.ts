@@ -32,8 +32,8 @@ export const threadCounts: readonly number[] = testedDevice === "auto" ? [0, 1, 
 /** WGSL lets a device take denormal numbers for zeros, and the software driver does. */
 export const keepsDenormals = testedDevice !== "webgpu";
 
-/** tfjs adds squares in float32, where the CPU's kernels do it in float64. */
-export const sumsInFloat32 = testedDevice === "tfjs";
+/** tfjs adds the squares of a row in float32, where the CPU's kernels do it in float64. */
+export const meansInFloat32 = testedDevice === "tfjs";
 
 export function deviceName(threads: number): string {
   const here = threads === 0 ? "inline" : `${threads} thread${threads === 1 ? "" : "s"}`;

@@ -80,19 +80,3 @@ export function expectSameState(actual: State, expected: State, what = ""): void
     }
   }
 }
-
-/** Fails unless both states agree within a tolerance. */
-export function expectCloseStates(
-  actual: State,
-  expected: State,
-  tolerance: { rtol: number; atol: number },
-  what = "",
-): void {
-  expect(actual.iterations, `${what} iterations`).toBe(expected.iterations);
-  for (const part of ["variables", "accumulators", "averages"] as const) {
-    expect(actual[part].length, `${what} number of ${part}`).toBe(expected[part].length);
-    for (const [i, values] of actual[part].entries()) {
-      expectClose(values, expected[part][i]!, tolerance, `${what} ${part}[${i}]`);
-    }
-  }
-}

@@ -1,6 +1,5 @@
 import {
   type Accelerator,
-  type ClipPlan,
   dtypeInfo,
   type HostMemory,
   type SegmentPlan,
@@ -8,7 +7,7 @@ import {
   type UpdatePlan,
 } from "@shardgrad/workers";
 import { arraysOf } from "../execute/device-arrays.js";
-import { type Clip, clipByHost, clipByNorm } from "./clipping.js";
+import { clippingOf } from "./clipping.js";
 import { Scalars } from "./scalars.js";
 import { hostTensor, type StagedSlices, stageSlices } from "./slices.js";
 import { Tensors } from "./tensors.js";
@@ -38,7 +37,7 @@ export class TfjsAccelerator implements Accelerator {
   readonly #host: HostMemory;
   readonly #tensors: Tensors;
   /** The global norm of the last launch, until `settled` takes it. */
-  #norm: TfTensor | undefined;
+  #norm: number | undefined;
   /** An array that the last launch has changed. */
   #last: { readonly memory: number; readonly offset: number } | undefined;
 
@@ -79,7 +78,6 @@ export class TfjsAccelerator implements Accelerator {
   }
 
   launch(plan: StepPlan): void {
-    this.#norm?.dispose();
     this.#norm = undefined;
     const scalars = new Scalars(this.#tf);
     try {
@@ -90,17 +88,15 @@ export class TfjsAccelerator implements Accelerator {
   }
 
   async settled(): Promise<{ readonly globalNorm?: number }> {
-    const norm = this.#norm;
+    const globalNorm = this.#norm;
     this.#norm = undefined;
-    // Ops are done in order: when one number of the last one's result is here, all are.
-    const awaited = norm ?? this.#probe();
-    if (awaited === undefined) return {};
+    const probe = this.#probe();
     try {
-      const [value] = Array.from(await awaited.data());
-      return norm === undefined ? {} : { globalNorm: value! };
+      await probe?.data();
     } finally {
-      awaited.dispose();
+      probe?.dispose();
     }
+    return globalNorm === undefined ? {} : { globalNorm };
   }
 
   changed(memory: number, offset: number): void {
@@ -130,61 +126,36 @@ export class TfjsAccelerator implements Accelerator {
   }
 
   async close(): Promise<void> {
-    this.#norm?.dispose();
-    this.#norm = undefined;
     this.#tensors.clear();
   }
 
   #step({ updates, clip, average }: StepPlan, scalars: Scalars): void {
     const tf = this.#tf;
-    const clipping = this.#clipping(updates, clip, scalars);
-    updates.forEach((update, u) => {
-      const context = { tf, scalars, update, clip: clipping.clipOf(u) };
-      update.segments.forEach((segment, s) => {
-        if (segment.count === 0 || segment.gradient.kind === "none") return;
+    const { clipOf, globalNorm } = clippingOf(tf, clip, updates, this.#host, scalars);
+    for (const update of updates) {
+      const context = { tf, scalars, update, clip: clipOf(update) };
+      for (const segment of update.segments) {
+        if (segment.count === 0 || segment.gradient.kind === "none") continue;
         tf.tidy(() => {
-          this.#updateSegment(context, segment, clipping.gradientOf(u, s), average);
+          this.#updateSegment(context, segment, average);
         });
-      });
-    });
-    if (clipping.globalNorm !== undefined) this.#norm = tf.keep(clipping.globalNorm);
-  }
-
-  /** How each update is clipped. For a norm all gradients go up before the first update, else each when its turn comes. */
-  #clipping(updates: readonly UpdatePlan[], clip: ClipPlan, scalars: Scalars) {
-    const tf = this.#tf;
-    const stage = (u: number, s: number) => this.#stage(updates[u]!, updates[u]!.segments[s]!);
-    if (clip.kind !== "norm" && clip.kind !== "globalNorm") {
-      const one = clipByHost(tf, clip, scalars);
-      return { gradientOf: stage, clipOf: (): Clip => one, globalNorm: undefined };
+      }
     }
-    const staged = updates.map(({ segments }, u) => segments.map((_, s) => stage(u, s)));
-    const gradientOf = (u: number, s: number) => staged[u]![s];
-    if (clip.kind === "norm") {
-      const clips = staged.map((gradients) => clipByNorm(tf, clip, gradients.flatMap(valuesOf), scalars));
-      return { gradientOf, clipOf: (u: number): Clip => clips[u]!.clip, globalNorm: undefined };
-    }
-    const { clip: one, norm } = clipByNorm(tf, clip, staged.flat().flatMap(valuesOf), scalars);
-    return { gradientOf, clipOf: (): Clip => one, globalNorm: norm };
+    this.#norm = globalNorm;
   }
 
   #stage(update: UpdatePlan, segment: SegmentPlan): Staged {
     const { memory, count, gradient } = segment;
-    if (gradient.kind === "none" || count === 0) return undefined;
     if (gradient.kind === "dense") {
       return { dense: hostTensor(this.#tf, this.#host, memory, gradient.offset, [count]) };
     }
-    if (gradient.count === 0) return undefined;
+    if (gradient.kind === "none" || gradient.count === 0) return undefined;
     return { slices: stageSlices(this.#tf, this.#host, update, segment, gradient) };
   }
 
-  #updateSegment(
-    context: UpdateContext,
-    segment: SegmentPlan,
-    gradient: Staged,
-    average: StepPlan["average"],
-  ): void {
+  #updateSegment(context: UpdateContext, segment: SegmentPlan, average: StepPlan["average"]): void {
     const { memory } = segment;
+    const gradient = this.#stage(context.update, segment);
     const before = {
       variable: this.#tensors.tensorOf(memory, segment.variable),
       accumulator: this.#tensors.tensorOf(memory, segment.accumulator),
@@ -206,18 +177,13 @@ export class TfjsAccelerator implements Accelerator {
     this.#last = { memory, offset: segment.variable };
   }
 
-  /** A number that is there when the last launch has ended. */
+  /** A number of what the last launch has changed: ops are done in order, so when it is there, everything is. */
   #probe(): TfTensor | undefined {
     if (this.#last === undefined) return undefined;
     const tensor = this.#tensors.get(this.#last.memory, this.#last.offset)?.tensor;
     if (tensor === undefined) return undefined;
     return this.#tf.keep(this.#tf.slice(tensor, [0], [1]));
   }
-}
-
-function valuesOf(gradient: Staged): TfTensor[] {
-  if (gradient === undefined) return [];
-  return ["dense" in gradient ? gradient.dense : gradient.slices.values];
 }
 
 function arraysIn(update: UpdatePlan) {

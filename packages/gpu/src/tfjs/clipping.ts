@@ -1,16 +1,41 @@
-import type { ClipPlan } from "@shardgrad/workers";
+import { type ClipPlan, globalScale, type HostMemory, type UpdatePlan } from "@shardgrad/workers";
+import { normOf } from "./norms.js";
 import type { Scalars } from "./scalars.js";
-import { sumOfSquares } from "./sums.js";
 import type { Tf, TfTensor } from "./tf.js";
 
 /** Clips a gradient. */
 export type Clip = (gradient: TfTensor) => TfTensor;
 
+export interface Clipping {
+  /** How the gradient of an update is clipped. */
+  clipOf(update: UpdatePlan): Clip;
+  /** Norm over all gradients, when the step clips by it. */
+  readonly globalNorm?: number;
+}
+
+export function clippingOf(
+  tf: Tf,
+  plan: ClipPlan,
+  updates: readonly UpdatePlan[],
+  host: HostMemory,
+  scalars: Scalars,
+): Clipping {
+  if (plan.kind === "globalNorm") {
+    const globalNorm = normOf(updates, host);
+    const factor = globalScale(globalNorm, plan.limit, "float32");
+    return { clipOf: () => clipBy(tf, { kind: "scale", factor }, scalars), globalNorm };
+  }
+  if (plan.kind === "norm") {
+    return { clipOf: (update) => clipByNorm(tf, plan.limit, normOf([update], host), scalars) };
+  }
+  return { clipOf: () => clipBy(tf, plan, scalars) };
+}
+
 /**
  * Where one of two numbers is NaN, some back ends (wasm) give the second by `minimum` and `maximum`: the one that can be
  * NaN comes first. `clipByValue` loses a NaN there.
  */
-export function clipByHost(
+export function clipBy(
   tf: Tf,
   clip: Exclude<ClipPlan, { kind: "norm" | "globalNorm" }>,
   scalars: Scalars,
@@ -21,25 +46,8 @@ export function clipByHost(
   return (gradient) => tf.maximum(tf.minimum(gradient, upper), lower);
 }
 
-/** Clips by the norm of gradients that are there; with that norm. A step without gradients has the norm 0. */
-export function clipByNorm(
-  tf: Tf,
-  { kind, limit }: Extract<ClipPlan, { kind: "norm" | "globalNorm" }>,
-  gradients: readonly TfTensor[],
-  scalars: Scalars,
-): { readonly clip: Clip; readonly norm: TfTensor } {
-  if (gradients.length === 0) {
-    return { clip: (gradient) => gradient, norm: tf.tensor(Float32Array.of(0), [1], "float32") };
-  }
-  const norm = tf.sqrt(sumOfSquares(tf, gradients));
-  const bound = scalars.of(limit);
-  if (kind === "norm") {
-    const divisor = tf.maximum(norm, bound);
-    return { clip: (gradient) => tf.div(tf.mul(gradient, bound), divisor), norm };
-  }
-  const one = scalars.of(1);
-  const scale = tf.mul(bound, tf.minimum(tf.div(one, norm), tf.div(one, bound)));
-  // NaN where the norm is not finite, else unchanged.
-  const checked = tf.add(scale, tf.sub(norm, norm));
-  return { clip: (gradient) => tf.mul(gradient, checked), norm };
+export function clipByNorm(tf: Tf, limit: number, norm: number, scalars: Scalars): Clip {
+  const bound = Math.fround(limit);
+  const divisor = Math.max(norm, bound);
+  return (gradient) => tf.div(tf.mul(gradient, scalars.of(bound)), scalars.of(divisor));
 }

@@ -1,5 +1,5 @@
 import type { UpdatePlan } from "@shardgrad/workers";
-import { clipByHost, clipByNorm } from "./clipping.js";
+import { clipBy, clipByNorm } from "./clipping.js";
 import { Scalars } from "./scalars.js";
 import type { Tf, TfTensor } from "./tf.js";
 import { denseUpdate, rowsUpdate } from "./updates.js";
@@ -46,7 +46,7 @@ function steps(tf: Tf, scalars: Scalars): TfTensor[] {
   const integers = (values: number[], shape: number[]) => tf.tensor(Int32Array.from(values), shape, "int32");
   const gradient = float([3, 3, 3, 3], [4]);
   // The norm is 6: clipped by it to 3, a gradient of 3 is 1.5.
-  const { clip } = clipByNorm(tf, { kind: "norm", limit: 3 }, [gradient], scalars);
+  const clip = clipByNorm(tf, 3, 6, scalars);
   const context = { tf, scalars, update, clip };
   const tensors = () => ({
     variable: float([1, 2, 3, 4], [4]),
@@ -56,7 +56,7 @@ function steps(tf: Tf, scalars: Scalars): TfTensor[] {
   const dense = denseUpdate(context, tensors(), gradient);
   // 39 + 9 + 16 = 64: the second row moves by 0.5 * (3 + 4) / 8.
   const rows = rowsUpdate(
-    { ...context, clip: clipByHost(tf, { kind: "value", limit: 10 }, scalars) },
+    { ...context, clip: clipBy(tf, { kind: "value", limit: 10 }, scalars) },
     { ...tensors(), accumulator: float([0, 0, 39, 39], [4]) },
     {
       values: float([3, 3, 4, 4], [2, 2]),
