@@ -1,7 +1,7 @@
 import type { Accelerator, HostMemory } from "@shardgrad/workers";
 import { TfjsAccelerator } from "./accelerator.js";
-import { selfTest } from "./self-test.js";
-import { asTf, type Tf } from "./tf.js";
+import { selfTest, withoutSideEffects } from "./self-test.js";
+import { asTf } from "./tf.js";
 
 export interface OpenTfjsOptions {
   /** The tfjs of the application, with a back end set. */
@@ -17,10 +17,11 @@ export async function openTfjs({
   host,
   software,
 }: OpenTfjsOptions): Promise<Accelerator | string> {
-  const tf = asTf(given);
-  if (typeof tf === "string") return `tfjs: ${tf}`;
+  const used = asTf(given);
+  if (typeof used === "string") return `tfjs: ${used}`;
   try {
-    await tf.ready();
+    await used.ready();
+    const tf = await withoutSideEffects(used);
     const name = tf.getBackend();
     const isSoftware = computesOnProcessor(name, tf.backend());
     if (isSoftware && !software) {
@@ -29,7 +30,7 @@ export async function openTfjs({
     const wrong = await selfTest(tf);
     if (wrong !== undefined) return `tfjs: its back end "${name}" ${wrong}`;
     return new TfjsAccelerator(tf, host, {
-      description: `tfjs ${versionOf(tf)}with its back end "${name}"`,
+      description: `tfjs ${versionOf(given)}with its back end "${name}"`,
       isSoftware,
       lost: lossOf(tf.backend()),
     });
@@ -43,8 +44,8 @@ function computesOnProcessor(name: string, backend: unknown): boolean {
   return name === "cpu" || name === "wasm";
 }
 
-function versionOf(tf: Tf): string {
-  const { version_core: core } = tf as { version_core?: unknown };
+function versionOf(given: object | undefined): string {
+  const { version_core: core } = given as { version_core?: unknown };
   return typeof core === "string" ? `${core} ` : "";
 }
 

@@ -40,6 +40,34 @@ export async function selfTest(tf: Tf): Promise<string | undefined> {
   }
 }
 
+/**
+ * The cpu back end of tfjs 4.22 writes the result of `tensorScatterUpdate` into its input as well, and with it into every
+ * tensor that shares its values. Where that is so, it is given a copy.
+ */
+export async function withoutSideEffects(tf: Tf): Promise<Tf> {
+  const kept: TfTensor[] = [];
+  try {
+    tf.tidy(() => {
+      const input = tf.keep(tf.tensor(Float32Array.of(1, 2), [2, 1], "float32"));
+      kept.push(input);
+      const at = tf.tensor(Int32Array.of(1), [1, 1], "int32");
+      tf.tensorScatterUpdate(input, at, tf.tensor(Float32Array.of(3), [1, 1], "float32"));
+    });
+    const values = await kept[0]!.data();
+    if (values[1] === 2) return tf;
+  } finally {
+    for (const tensor of kept) tensor.dispose();
+  }
+  return {
+    ...tf,
+    tensorScatterUpdate: (x, indices, updates) =>
+      tf.tidy(() => {
+        const one = tf.tensor(Float32Array.of(1), [1], "float32");
+        return tf.tensorScatterUpdate(tf.mul(x, one), indices, updates);
+      }),
+  };
+}
+
 /** Numbers whose results are exact: a dense step, and one whose two slices name the same row. */
 function steps(tf: Tf, scalars: Scalars): TfTensor[] {
   const float = (values: number[], shape: number[]) => tf.tensor(Float32Array.from(values), shape, "float32");

@@ -38,45 +38,48 @@ export interface Tf {
   tensorScatterUpdate(x: TfTensor, indices: TfTensor, updates: TfTensor): TfTensor;
 }
 
-const functions: Readonly<Record<keyof Tf, true>> = {
-  ready: true,
-  getBackend: true,
-  backend: true,
-  tidy: true,
-  keep: true,
-  tensor: true,
-  clone: true,
-  sqrt: true,
-  add: true,
-  sub: true,
-  mul: true,
-  div: true,
-  maximum: true,
-  minimum: true,
-  sum: true,
-  concat: true,
-  slice: true,
-  reshape: true,
-  gather: true,
-  scatterND: true,
-  tensorScatterUpdate: true,
-};
+const functions: readonly (keyof Tf)[] = [
+  "ready",
+  "getBackend",
+  "backend",
+  "tidy",
+  "keep",
+  "tensor",
+  "clone",
+  "sqrt",
+  "add",
+  "sub",
+  "mul",
+  "div",
+  "maximum",
+  "minimum",
+  "sum",
+  "concat",
+  "slice",
+  "reshape",
+  "gather",
+  "scatterND",
+  "tensorScatterUpdate",
+];
 
-/** The module as it is used here, or what is wrong with it. */
+/** What is used of the module that the application handed over, or what is wrong with it. */
 export function asTf(given: object | undefined): Tf | string {
   if (given === undefined) {
     return 'no `tf` was handed over: `import * as tf from …`, then `new Runtime({ device: "tfjs", tf })`';
   }
   const missing = missingOf(given);
-  if (missing.length === 0) return given as Tf;
+  if (missing.length === 0) return usedOf(given as Tf);
   // What `import * as tf` gives of a CommonJS module.
   const inner = (given as { default?: unknown }).default;
-  if (typeof inner === "object" && inner !== null && missingOf(inner).length === 0) return inner as Tf;
+  if (typeof inner === "object" && inner !== null && missingOf(inner).length === 0)
+    return usedOf(inner as Tf);
   return `the \`tf\` that was handed over is not tfjs 4, or is incomplete: it has no ${missing.join(", ")}`;
 }
 
+function usedOf(tf: Tf): Tf {
+  return Object.fromEntries(functions.map((name) => [name, tf[name].bind(tf)])) as unknown as Tf;
+}
+
 function missingOf(given: object): string[] {
-  return Object.keys(functions).filter(
-    (name) => typeof (given as Record<string, unknown>)[name] !== "function",
-  );
+  return functions.filter((name) => typeof (given as Record<string, unknown>)[name] !== "function");
 }
