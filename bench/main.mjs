@@ -6,6 +6,8 @@ import { clip, dense, ema, many } from "./cases/dense.mjs";
 import { eventloop } from "./cases/eventloop.mjs";
 import { single } from "./cases/single.mjs";
 import { sparse } from "./cases/sparse.mjs";
+import { tableema } from "./cases/table-ema.mjs";
+import { tables } from "./cases/tables.mjs";
 import { copyBandwidth } from "./lib/bandwidth.mjs";
 import { removeIndices } from "./lib/indices.mjs";
 import { machine } from "./lib/machine.mjs";
@@ -15,9 +17,10 @@ import { Report } from "./lib/report.mjs";
 import { closeRuntimes, instructions, loadShardgrad, warmUp } from "./lib/shardgrad.mjs";
 import { significant } from "./lib/table.mjs";
 import { verdicts } from "./lib/targets.mjs";
+import { removeYardstick } from "./lib/yardstick.mjs";
 
 /** @type {Record<string, (context: import("./cases/context.mjs").Context) => Promise<void>>} */
-const cases = { single, dense, ema, clip, many, sparse, eventloop };
+const cases = { single, dense, ema, clip, many, sparse, tables, tableema, eventloop };
 
 const options = readOptions(process.argv.slice(2));
 const begin = performance.now();
@@ -66,6 +69,7 @@ try {
 } finally {
   peers.close();
   removeIndices();
+  removeYardstick();
   await closeRuntimes();
 }
 

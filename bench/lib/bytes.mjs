@@ -34,3 +34,19 @@ export function sparseTraffic(slices, distinct, dim) {
     slices === distinct ? "20·dim + 4 B a slice" : "4·dim + 4 B a slice and 16·dim B a distinct row";
   return { bytes, model };
 }
+
+/** A row's one accumulator element moves the line that it lies in, read and written. */
+const LINE_BOTH_WAYS = 128;
+
+/**
+ * The model of FBGEMM's benchmark of the same kernels: 20·dim B a row elementwise (w and acc read and written, the
+ * gradient read), 12·dim + 128 row-wise. A row named several times moves its gradients several times and the rest once.
+ * @param {number} slices
+ * @param {number} distinct
+ * @param {number} dim
+ * @param {"elementwise" | "rowwise"} accumulator
+ */
+export function tableTraffic(slices, distinct, dim, accumulator) {
+  const row = accumulator === "elementwise" ? 16 * dim : 8 * dim + LINE_BOTH_WAYS;
+  return slices * 4 * dim + distinct * row;
+}

@@ -1,11 +1,11 @@
 import { parseArgs } from "node:util";
 
 /** The cases in the order in which they run. */
-export const CASES = ["single", "dense", "ema", "clip", "many", "sparse", "eventloop"];
+export const CASES = ["single", "dense", "ema", "clip", "many", "sparse", "tables", "tableema", "eventloop"];
 
 const USAGE = `node bench/main.mjs [options]
   --only LIST     cases, comma-separated: ${CASES.join(", ")}
-  --quick         fewer sizes, shorter samples (under 90 s)
+  --quick         fewer sizes, shorter samples (about 2 minutes)
   --json FILE     writes every figure there, too
   --no-peers      Shardgrad alone
   --kernels KIND  Shardgrad's kernels: auto (default), wasm or native

@@ -47,15 +47,25 @@ export function uniqueRows(rows, count, seed) {
 }
 
 /**
- * `count` rows with duplicates: rank k is drawn with probability proportional to k^-exponent, and ranks are
- * scattered over the table, since hot rows of a real table are not neighbours.
+ * `count` rows with duplicates, drawn by `zipfSampler`.
  * @param {number} rows
  * @param {number} count
  * @param {number} exponent
  * @param {number} seed
  */
 export function zipfRows(rows, count, exponent, seed) {
-  const random = generator(seed);
+  return Int32Array.from({ length: count }, zipfSampler(rows, exponent, generator(seed)));
+}
+
+/**
+ * Draws rows: rank k with probability proportional to k^-exponent, and ranks are scattered over the table, since hot
+ * rows of a real table are not neighbours.
+ * @param {number} rows
+ * @param {number} exponent
+ * @param {() => number} random
+ * @returns {() => number}
+ */
+export function zipfSampler(rows, exponent, random) {
   const cumulative = new Float64Array(rows);
   let total = 0;
   for (let rank = 0; rank < rows; rank++) {
@@ -64,8 +74,7 @@ export function zipfRows(rows, count, exponent, seed) {
   }
   // A multiplication by a number without a common factor with `rows` is a permutation of the rows.
   const stride = coprime(rows, Math.floor(rows * 0.6180339887));
-  const indices = new Int32Array(count);
-  for (let i = 0; i < count; i++) {
+  return () => {
     const target = random() * total;
     let low = 0;
     let high = rows - 1;
@@ -74,9 +83,8 @@ export function zipfRows(rows, count, exponent, seed) {
       if (cumulative[middle] < target) low = middle + 1;
       else high = middle;
     }
-    indices[i] = (low * stride) % rows;
-  }
-  return indices;
+    return (low * stride) % rows;
+  };
 }
 
 /**

@@ -8,12 +8,15 @@ import { measureAsync, measureSync } from "./timing.mjs";
 /** @typedef {import("@shardgrad/core").Runtime} Runtime */
 
 /** @type {typeof import("@shardgrad/core")} */
-let core;
+export let core;
 
-/** @type {"auto" | "wasm" | "native"} */
-let kernels = "auto";
+/**
+ * The kernels of all runtimes.
+ * @type {"auto" | "wasm" | "native"}
+ */
+export let kernels = "auto";
 
-/** @param {typeof kernels} choice the kernels of all runtimes */
+/** @param {typeof kernels} choice */
 export async function loadShardgrad(choice) {
   kernels = choice;
   try {

@@ -75,11 +75,14 @@ export class Model {
   }
 
   /**
-   * Scores by the rows as they are now. Predictions read the variables here and nowhere else, in shared memory and
-   * while a step may be writing them: a row then is partly old and partly new, which a probability bears.
+   * Scores by the rows as they are now. Predictions read the variables here and nowhere else, while a step may be writing
+   * them: `gather` copies rows that are whole. The bias is one number, which is whole anyway; a `gather` of it would wait
+   * for the step, whose gradient of it is dense.
    */
   #read(rows: Int32Array): Float64Array {
-    return scoreEvents(this.table.data as Float32Array, this.bias.data[0]!, rows, this.#layout);
+    const copies = this.table.gather<Float32Array>(rows);
+    const places = rows.map((_, i) => i);
+    return scoreEvents(copies, this.bias.data[0]!, places, this.#layout);
   }
 
   /** Probabilities that the flights will be late. */

@@ -25,7 +25,7 @@ export interface DeviceArithmetic {
 }
 
 /** Sums of at most 64 squares that are rounded at each addition, over a few steps. */
-const meanTolerance = { rtol: 1e-6, atol: 1e-6 };
+export const meanTolerance = { rtol: 1e-6, atol: 1e-6 };
 
 /** What every device that executes steps must do, each against the plain reference of test/support. */
 export function describeDevice(

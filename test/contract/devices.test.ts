@@ -12,13 +12,13 @@ import { Random } from "../support/random.js";
 import { expectSameState, type State } from "../support/state.js";
 import { Twin } from "../support/twin.js";
 import { describeDevice } from "./describe-device.js";
+import { describeGrowth } from "./describe-growth.js";
 
-// A device of another package joins with one more line here.
+// A device of another package joins with two more lines here.
 for (const threads of threadCounts) {
-  describeDevice(deviceName(threads), (options) => pooled(threads, options), {
-    keepsDenormals,
-    meansInFloat32,
-  });
+  const arithmetic = { keepsDenormals, meansInFloat32 };
+  describeDevice(deviceName(threads), (options) => pooled(threads, options), arithmetic);
+  describeGrowth(deviceName(threads), (options) => pooled(threads, options), arithmetic);
 }
 
 describe("all devices", () => {

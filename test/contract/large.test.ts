@@ -2,10 +2,10 @@ import { Adagrad, Variable } from "@shardgrad/core";
 import { expect, test } from "vitest";
 import { pooled } from "../support/devices.js";
 
-/** Fills 5.8 GB of accumulators over several memories, so it runs with SHARDGRAD_LARGE=1 only. */
+/** Fills 6.1 GB of accumulators over several memories, so it runs with SHARDGRAD_LARGE=1 only. */
 
 test.runIf(process.env.SHARDGRAD_LARGE)(
-  "a table of 5.8 GB is cut into memories and still is one variable",
+  "a table of 5.8 GB is cut into memories, still is one variable, and grows",
   async () => {
     const runtime = pooled(2);
     const [rows, dim] = [90_000_000, 16];
@@ -24,6 +24,11 @@ test.runIf(process.env.SHARDGRAD_LARGE)(
     const twice = Math.fround(-2 / Math.fround(Math.sqrt(5)));
     expect(indices.map(at)).toEqual([-0.5, -0.5, -0.5, twice, twice, -0.5]);
     expect([5, rows - 2].map(at)).toEqual([0, 0]);
+    const grown = 95_000_000;
+    await table.resizeRows(grown, { initializer: "ones" });
+    const slice = new Float32Array(2 * dim).fill(1);
+    await optimizer.applyGradients([[{ indices: [grown - 1, 3], values: slice }, table]]);
+    expect([0, 3, rows - 1, rows, grown - 2, grown - 1].map(at)).toEqual([-0.5, -0.5, twice, 1, 1, 0.5]);
     await runtime.close();
   },
   180_000,

@@ -28,7 +28,15 @@ function plan(memory: MemoryPool, count: number): { plan: StepPlan; variable: Fl
       updates: [
         {
           ...update,
-          segments: [{ ...segment, gradient: { kind: "dense", offset: gradient } }],
+          segments: [
+            {
+              ...segment,
+              gradient: { kind: "dense", offset: gradient },
+              lazy: 0,
+              versions: 0,
+              versionMask: 0,
+            },
+          ],
           learningRate: 1,
           epsilon: 0,
         },
@@ -61,5 +69,19 @@ test("a synchronous step gives up a lane that ended in silence; the next step ha
   await device.run(step);
   expect(variable[39_999]).toBe(-1);
   expect(lost).toEqual([1]);
+  await device.close();
+});
+
+test("what ended a thread is the cause of the error", async () => {
+  let device: CpuDevice | undefined;
+  const memory = new MemoryPool(undefined, (arena) => device?.attach(arena));
+  device = new CpuDevice({ threads: 2, inlineThreshold: 0, kernels: "auto" }, memory, { laneLost() {} });
+  memory.ensureArena();
+  const { plan: step } = plan(memory, 40_000);
+  const segments = step.updates[0]!.segments.map((segment) => ({ ...segment, memory: 99 }));
+  const broken = { ...step, updates: [{ ...step.updates[0]!, segments }] };
+  const error: unknown = await device.run(broken).catch((reason) => reason);
+  expect(error).toBeInstanceOf(LaneLostError);
+  expect((error as LaneLostError).cause).toBeInstanceOf(TypeError);
   await device.close();
 });

@@ -70,11 +70,12 @@ test("slots disposed during a step stay until it has ended", async () => {
   const step = optimizer.applyGradients([[gradient, weights]]);
   optimizer.dispose();
   const during = Array.from({ length: 4 }, () => Variable.zeros([size], { runtime }));
-  expect(during.map(({ data }) => data.byteOffset)).not.toContain(byteOffset);
+  const overlaps = ({ data }: Variable) => Math.abs(data.byteOffset - byteOffset) < 4 * size;
+  expect(during.some(overlaps)).toBe(false);
   await step;
   for (const variable of during) variable.dispose();
   const after = Array.from({ length: 6 }, () => Variable.zeros([size], { runtime }));
-  expect(after.map(({ data }) => data.byteOffset)).toContain(byteOffset);
+  expect(after.some(overlaps)).toBe(true);
   await runtime.close();
 });
 

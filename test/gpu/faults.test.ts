@@ -1,4 +1,4 @@
-import { Adagrad, type Runtime, Variable } from "@shardgrad/core";
+import { Adagrad, type GradientPair, type Runtime, Variable } from "@shardgrad/core";
 import { describe, expect, test } from "vitest";
 import { Random } from "../support/random.js";
 import type { ReferenceGradient } from "../support/reference.js";
@@ -32,16 +32,11 @@ function twinOn(runtime: Runtime): { twin: Twin; step: (mode?: "async" | "sync")
       { dense: random.values(1) },
     ];
     twin.reference.step(gradients.map((gradient, i) => [rounded(gradient), twin.oracles[i]!]));
-    const pairs = gradients.map((gradient, i) => {
+    const pairs = gradients.map((gradient, i): GradientPair => {
       const g = rounded(gradient);
-      const values = "dense" in g ? Float32Array.from(g.dense) : undefined;
-      return [
-        values ?? {
-          indices: (g as { indices: number[] }).indices,
-          values: Float32Array.from((g as { values: Float64Array }).values),
-        },
-        twin.variables[i]!,
-      ] as const;
+      const variable = twin.variables[i]!;
+      if ("dense" in g) return [Float32Array.from(g.dense), variable];
+      return [{ indices: Array.from(g.indices), values: Float32Array.from(g.values) }, variable];
     });
     if (mode === "sync") twin.optimizer.applyGradientsSync(pairs);
     else await twin.optimizer.applyGradients(pairs);

@@ -107,6 +107,47 @@ describe.skipIf(missing !== undefined)(
       expect(own.placement().device).toBeNull();
     });
 
+    test("rows are gathered there, from several memories and pieces, without the table", async () => {
+      const limits = { bindingBytes: 16 << 10 };
+      const { runtime: own, backend } = await troubledRuntime(limits, { arenaBytes: 256 << 10 });
+      const random = new Random(6);
+      const twin = new Twin(own, { learningRate: 0.1 });
+      twin.add([1500, 20], random.values(30_000));
+      const [table, oracle] = [twin.variables[0]!, twin.oracles[0]!];
+      expect(table.segments.length).toBeGreaterThan(1);
+      const gradient = Float32Array.from(random.values(30_000));
+      twin.reference.step([[{ dense: gradient }, oracle]]);
+      await twin.optimizer.applyGradients([[gradient, table]]);
+      const rows = random.indices(300, 1500, false);
+      const expected = Float32Array.from(
+        rows.flatMap((row) => [...oracle.values.subarray(row * 20, row * 20 + 20)]),
+      );
+      let downloaded = 0;
+      backend.before = (what) => what === "download" && downloaded++;
+      expect(() => table.gather(rows)).toThrow(StaleValuesError);
+      expect(() => table.handle()).toThrow(StaleValuesError);
+      expect(await table.gatherAsync(rows)).toEqual(expected);
+      expect(downloaded).toBeGreaterThan(0);
+      expect(() => table.data, "the table stays").toThrow(Error);
+      backend.lose("pulled out", true);
+      expect(await table.gatherAsync(rows), "from the host, by the journal").toEqual(expected);
+      await own.close();
+    });
+
+    test("a variable that other threads read stays on the CPU", async () => {
+      const weights = Variable.ones([4, 2], { runtime });
+      const optimizer = new Adagrad({ runtime });
+      const devices: string[] = [];
+      optimizer.on("iteration", ({ device }) => devices.push(device));
+      await optimizer.applyGradients([[ones(8), weights]]);
+      await runtime.synchronize();
+      const reader = Variable.attach(weights.handle());
+      await optimizer.applyGradients([[ones(8), weights]]);
+      optimizer.applyGradientsSync([[ones(8), weights]]);
+      expect(devices).toEqual(["webgpu", "inline", "inline"]);
+      expect(reader.gather([3])).toEqual(weights.data.slice(6));
+    });
+
     test("a thousand small variables take few launches, a large one as many as it has pieces", async () => {
       const { runtime: own, backend } = await troubledRuntime({ bindingBytes: 1 << 20 });
       const small = Array.from({ length: 1000 }, (_, i) => Variable.ones([i % 40], { runtime: own }));

@@ -118,10 +118,12 @@ export async function troubledRuntime(trouble: Trouble = {}, options: RuntimeOpt
 
 export function runtimeOn(backend: GpuBackend, options: RuntimeOptions = {}): Runtime {
   const open = async ({ host }: { host: HostMemory }) => new GpuExecutor(backend, host);
-  return new Runtime({
+  const runtime = new Runtime({
     device: "webgpu",
     threads: 0,
     ...options,
     [Symbol.for("shardgrad.openAccelerator")]: open,
   } as RuntimeOptions);
+  // Or a loss would be a warning of the process.
+  return runtime.on("deviceChanged", () => {});
 }

@@ -36,7 +36,7 @@ function aligned(offset: number, dtype: DType): number {
 export function call(name: string, ...args: number[]): number {
   const number = set?.kernels.indexOf(name) ?? -1;
   if (number >= 0) {
-    const program = new Float64Array(16);
+    const program = new Float64Array(20);
     program.set(args);
     set!.run(number, address, program, 0);
     return 0;
@@ -114,10 +114,26 @@ export class Floats {
 
 export function placeIndices(indices: ArrayLike<number>, offset = 0): Place {
   const place = reserve(indices.length * 4, library === undefined ? offset : 0);
-  for (let i = 0; i < indices.length; i++) view.setUint32(place.at + i * 4, indices[i]!, true);
+  writeWords(place.at, indices);
   return place;
+}
+
+export function placeDoubles(values: readonly number[]): Place {
+  const place = reserve(values.length * 8);
+  values.forEach((value, i) => {
+    view.setFloat64(place.at + i * 8, value, true);
+  });
+  return place;
+}
+
+export function writeWords(at: number, words: ArrayLike<number>): void {
+  for (let i = 0; i < words.length; i++) view.setUint32(at + i * 4, words[i]!, true);
 }
 
 export function readDoubles(at: number, count: number): Float64Array {
   return Float64Array.from({ length: count }, (_, i) => view.getFloat64(at + i * 8, true));
+}
+
+export function readWords(at: number, count: number): Uint32Array {
+  return Uint32Array.from({ length: count }, (_, i) => view.getUint32(at + i * 4, true));
 }

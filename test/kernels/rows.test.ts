@@ -1,7 +1,20 @@
 import { beforeEach, describe, expect, test } from "vitest";
 import { clips, expectSame, numbers, oddNumbers, positives, type Random, seeded } from "./data.js";
-import { call, checkGuards, type DType, dtypes, Floats, placeIndices, reserve, reset } from "./kernels.js";
+import {
+  call,
+  checkGuards,
+  type DType,
+  dtypes,
+  Floats,
+  placeIndices,
+  readWords,
+  reserve,
+  reset,
+} from "./kernels.js";
 import { rowsStep, type Scalars } from "./reference.js";
+
+/** Few enough words that blocks share them. */
+const VERSION_MASK = 31;
 
 const step = { rate: 0.1, epsilon: 1e-7 };
 
@@ -32,20 +45,27 @@ function compareRows(options: Case): void {
   const kernelAccumulator = new Floats(dtype, accumulator, offset * 3);
   const kernelValues = new Floats(dtype, values, offset * 5);
   const list = placeIndices(indices, offset);
+  const versions = reserve(4 * (VERSION_MASK + 1));
   for (let lane = 0; lane < laneCount; lane++) {
     const scratch = reserve(call("rowsScratchBytes", indices.length), offset);
     const { rate, epsilon, clipKind, a, b } = scalars;
     // biome-ignore format: the arguments as the kernel groups them
     call(
       `adagradRows${dtype}`, kernelW.at, kernelAccumulator.at, rowSize, list.at, kernelValues.at, indices.length,
-      lane, laneCount, ownerShift, scratch.at, rate, epsilon, clipKind, a, b, perRow ? 1 : 0,
+      lane, laneCount, ownerShift, scratch.at, rate, epsilon, clipKind, a, b, perRow ? 1 : 0, versions.at, VERSION_MASK,
     );
+    checkGuards(versions);
     checkGuards(scratch);
   }
   rowsStep(dtype, { w, accumulator, values }, rowSize, indices, scalars, perRow);
   const what = `${dtype} ${rows}x${rowSize}, ${indices.length} slices, clip ${scalars.clipKind}, ${laneCount} lanes`;
   expectSame(kernelW.read(), w, `${what}: variable`);
   expectSame(kernelAccumulator.read(), accumulator, `${what}: accumulator`);
+  // Twice as many as there were visits: even again, and moved where a row was written.
+  const words = readWords(versions.at, VERSION_MASK + 1);
+  const written = new Set(indices.map((row) => (row >> ownerShift) & VERSION_MASK));
+  const moved = [...words.keys()].filter((word) => words[word]! > 0 && words[word]! % 2 === 0);
+  expect(moved, `${what}: versions`).toEqual([...written].sort((x, y) => x - y));
 }
 
 function anyRows(count: number, rows: number, random: Random): number[] {
@@ -158,7 +178,7 @@ test("a slice of -0 counts as +0", () => {
   const scratch = reserve(call("rowsScratchBytes", 1));
   const indices = placeIndices([0]);
   // biome-ignore format: the arguments as the kernel groups them
-  call("adagradRowsF32", w.at, accumulator.at, 1, indices.at, values.at, 1, 0, 1, 0, scratch.at, 1, 0, 0, 0, 0, 0);
+  call("adagradRowsF32", w.at, accumulator.at, 1, indices.at, values.at, 1, 0, 1, 0, scratch.at, 1, 0, 0, 0, 0, 0, 0, 0);
   // -0 - 0 is -0; without the +0 that sums start from it would be -0 + 0 = 0.
   expect(w.read()[0]).toBe(-0);
 });

@@ -87,7 +87,7 @@ function compareRows(
     // biome-ignore format: the arguments as the kernel groups them
     call(
       `rowwiseRows${dtype}`, w.at, accumulator.at, rowSize, list.at, v.at, indices.length, lane, lanes, 1,
-      scratch.at, rate, epsilon, clipKind, a, b, perRow ? 1 : 0,
+      scratch.at, rate, epsilon, clipKind, a, b, perRow ? 1 : 0, 0, 1023,
     );
     checkGuards(scratch);
   }

@@ -69,6 +69,37 @@ describe("identical bits", () => {
   test("for every number of threads, over variables in several memories", () =>
     expectAgreement(cutThreads, fc.oneof(norms, noNorms), 8));
 
+  // From 12 threads on they deal the slices to each other first.
+  const many = [0, 2, 3, 7, 12, 15].map((count) => ({ name: deviceName(count), runtime: pooled(count) }));
+  closedAtTheEnd(many);
+
+  test("for every number of threads that share the slices of a table, many of the same rows", () =>
+    fc.assert(
+      fc.asyncProperty(
+        fc.integer({ min: 1, max: 5000 }),
+        fc.integer({ min: 7, max: 40 }),
+        fc.integer({ min: 4096, max: 9000 }),
+        dtype,
+        exactOptions,
+        palette,
+        seed,
+        mode,
+        async (rows, width, slices, type, options, numbers, from, how) => {
+          const states: State[] = [];
+          for (const { runtime } of many) {
+            const filler = new Filler(numbers, from);
+            const twin = new Twin(runtime, options);
+            twin.add([rows, width], filler.values(rows * width), type);
+            await twin.step([filler.slices(twin.oracles[0]!, slices)], { mode: how });
+            states.push(twin.state());
+            twin.dispose();
+          }
+          for (const [i, state] of states.entries()) expectSameState(state, states[0]!, `${many[i]!.name}:`);
+        },
+      ),
+      { numRuns: 8 },
+    ));
+
   test("for every cut, without norms", () => expectAgreement(cuts, noNorms, 10));
 });
 

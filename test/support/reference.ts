@@ -33,16 +33,20 @@ export type ReferenceGradient =
   | { readonly indices: ArrayLike<number>; readonly values: ArrayLike<number> };
 
 export class ReferenceVariable {
-  readonly values: Float64Array;
+  values: Float64Array;
+  shape: readonly number[];
+  /** Whether there are an accumulator and an average. */
+  built = false;
   accumulator = new Float64Array(0);
   average = new Float64Array(0);
   readonly rowSize: number;
 
   constructor(
     readonly dtype: DTypeName,
-    readonly shape: readonly number[],
+    shape: readonly number[],
     initial: ArrayLike<number>,
   ) {
+    this.shape = shape;
     this.values = Float64Array.from(initial, rounding[dtype]);
     this.rowSize = shape.slice(1).reduce((product, n) => product * n, 1);
   }
@@ -52,7 +56,6 @@ export class Reference {
   iterations = 0;
   learningRate: number;
   readonly #options: ReferenceOptions;
-  readonly #built = new Set<ReferenceVariable>();
 
   constructor(options: ReferenceOptions = {}) {
     this.#options = options;
@@ -77,13 +80,33 @@ export class Reference {
   }
 
   #build(variable: ReferenceVariable): void {
-    if (this.#built.has(variable)) return;
-    this.#built.add(variable);
-    const initial = rounding[variable.dtype](this.#options.initialAccumulatorValue ?? 0.1);
+    if (variable.built) return;
+    variable.built = true;
+    const initial = this.#initialAccumulator(variable);
     const rows = variable.shape[0] ?? 1;
     const count = this.#options.accumulator === "rowwise" ? rows : variable.values.length;
     variable.accumulator = new Float64Array(count).fill(initial);
     if (this.#options.useEma) variable.average = variable.values.slice();
+  }
+
+  /** Another number of rows; `added` has the numbers of those that come. */
+  resize(variable: ReferenceVariable, rows: number, added: ArrayLike<number>): void {
+    const { dtype, rowSize, shape } = variable;
+    const fresh = Float64Array.from(added, rounding[dtype]);
+    const resized = (old: Float64Array, more: ArrayLike<number>, width: number) =>
+      Float64Array.from([...old.subarray(0, rows * width), ...Array.from(more)]);
+    variable.shape = [rows, ...shape.slice(1)];
+    variable.values = resized(variable.values, fresh, rowSize);
+    if (!variable.built) return;
+    const width = this.#options.accumulator === "rowwise" ? 1 : rowSize;
+    const count = Math.max(0, rows - shape[0]!) * width;
+    const sums = new Float64Array(count).fill(this.#initialAccumulator(variable));
+    variable.accumulator = resized(variable.accumulator, sums, width);
+    if (this.#options.useEma) variable.average = resized(variable.average, fresh, rowSize);
+  }
+
+  #initialAccumulator({ dtype }: ReferenceVariable): number {
+    return rounding[dtype](this.#options.initialAccumulatorValue ?? 0.1);
   }
 
   #update(gradient: ReferenceGradient, variable: ReferenceVariable): void {

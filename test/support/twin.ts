@@ -24,6 +24,8 @@ export type Form = (values: ArrayLike<number>, dtype: DTypeName, shape: readonly
 export interface StepOptions {
   readonly mode?: "async" | "sync";
   readonly form?: Form;
+  /** Hands null gradients over, about which the library warns. Default true. */
+  readonly withNull?: boolean;
 }
 
 /** The optimizer and the plain reference side by side, fed with the same numbers. */
@@ -36,7 +38,7 @@ export class Twin {
 
   constructor(
     runtime: Runtime,
-    options: ReferenceOptions & Pick<AdagradOptions, "duplicateIndices" | "accumulator"> = {},
+    options: ReferenceOptions & Pick<AdagradOptions, "duplicateIndices" | "accumulator" | "sparseEma"> = {},
   ) {
     this.#runtime = runtime;
     this.optimizer = new Adagrad({ ...(options as AdagradOptions), runtime });
@@ -56,7 +58,7 @@ export class Twin {
   /** One step of both; gradients are in the order of the variables, rounded to their dtypes here. */
   async step(
     gradients: readonly (ReferenceGradient | null)[],
-    { mode = "async", form = typedForm }: StepOptions = {},
+    { mode = "async", form = typedForm, withNull = true }: StepOptions = {},
   ) {
     const rounded = gradients.map((gradient, i) => roundGradient(gradient, this.oracles[i]!.dtype));
     this.reference.step(rounded.map((gradient, i) => [gradient, this.oracles[i]!]));
@@ -64,9 +66,25 @@ export class Twin {
       const variable = this.variables[i]!;
       return [libraryGradient(gradient, variable, form), variable];
     });
-    if (mode === "sync") this.optimizer.applyGradientsSync(pairs);
-    else await this.optimizer.applyGradients(pairs);
+    const given = withNull ? pairs : pairs.filter(([gradient]) => gradient !== null);
+    if (mode === "sync") this.optimizer.applyGradientsSync(given);
+    else await this.optimizer.applyGradients(given);
     await this.#runtime.synchronize();
+  }
+
+  /** Another number of rows of both; `added` makes the numbers of as many elements as come, zeros without it. */
+  async resize(
+    i: number,
+    rows: number,
+    { mode = "async", added }: { mode?: "async" | "sync"; added?: (count: number) => ArrayLike<number> } = {},
+  ): Promise<void> {
+    const [variable, oracle] = [this.variables[i]!, this.oracles[i]!];
+    const numbers = Math.max(0, rows - oracle.shape[0]!) * oracle.rowSize;
+    const values = added?.(numbers);
+    this.reference.resize(oracle, rows, values ?? new Float64Array(numbers));
+    const options = values === undefined ? {} : { initializer: () => Float64Array.from(values) };
+    if (mode === "sync") variable.resizeRowsSync(rows, options);
+    else await variable.resizeRows(rows, options);
   }
 
   /** Both agree in every bit of variables, accumulators and averages. */
@@ -85,7 +103,7 @@ export class Twin {
     for (const [i, variable] of this.variables.entries()) {
       compare(valuesOf(variable), this.oracles[i]!.values, variable.name);
     }
-    const slots = this.oracles.filter((oracle) => oracle.accumulator.length === oracle.values.length);
+    const slots = this.oracles.filter(({ built }) => built);
     if (slots.length !== this.optimizer.accumulators.length) return; // not built, or not with all of them
     slots.forEach((oracle, i) => {
       compare(valuesOf(this.optimizer.accumulators[i]!), oracle.accumulator, `accumulator ${i}`);

@@ -41,6 +41,17 @@ new Variable("zeros", { shape: [2] });
 new Variable((shape, dtype) => (dtype === "float32" ? new Float32Array(shape[0]!) : [1]), { shape: [2] });
 Variable.uniform([2], { min: -1, max: 1, seed: 3, name: "u" });
 Variable.normal([2, 3] as const, { mean: 0, stddev: 1 });
+const resized: Promise<void> = Variable.zeros([1, 2], { reserveRows: 5 }).resizeRows(3, {
+  initializer: "ones",
+});
+void resized;
+w.resizeRowsSync(2, { initializer: ([rows = 0]) => new Float32Array(2 * rows) });
+// @ts-expect-error
+w.resizeRows("3");
+// @ts-expect-error
+w.resizeRows(3, { initializer: [1, 2] });
+// @ts-expect-error
+w.shape = [3];
 // @ts-expect-error no such dtype
 new Variable(1, { dtype: "int32" });
 // @ts-expect-error strings are no numbers

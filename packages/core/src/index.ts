@@ -31,6 +31,9 @@ export {
   type RuntimeOptions,
 } from "./runtime/runtime.js";
 export * from "./schedules/index.js";
+export { AttachedVariable, type AttachOptions } from "./variable/attached.js";
+export type { VariableHandle } from "./variable/handle.js";
 export type { Initializer, NormalOptions, UniformOptions } from "./variable/initializers.js";
+export type { ResizeOptions } from "./variable/resize.js";
 export type { NestedArray } from "./variable/values.js";
 export { Variable, type VariableOptions, type VariableSegment } from "./variable/variable.js";

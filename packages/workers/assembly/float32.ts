@@ -2,6 +2,7 @@
 import { clip } from "./clip";
 import { adagradDense } from "./dense";
 import { ema } from "./ema";
+import { catchUp } from "./lazy";
 import { sumSquares } from "./norms";
 import { adagradRows } from "./rows";
 import { rowwiseDense } from "./rowwise";
@@ -55,6 +56,10 @@ export function adagradRowsF32(
   clipA: f64,
   clipB: f64,
   perRow: u32,
+  versions: usize,
+  versionMask: u32,
+  lazy: usize,
+  dealt: usize,
 ): void {
   adagradRows<f32>(
     variable,
@@ -73,6 +78,10 @@ export function adagradRowsF32(
     clipA,
     clipB,
     perRow,
+    versions,
+    versionMask,
+    lazy,
+    dealt,
     false,
   );
 }
@@ -147,6 +156,10 @@ export function rowwiseRowsF32(
   clipA: f64,
   clipB: f64,
   perRow: u32,
+  versions: usize,
+  versionMask: u32,
+  lazy: usize,
+  dealt: usize,
 ): void {
   adagradRows<f32>(
     variable,
@@ -165,6 +178,14 @@ export function rowwiseRowsF32(
     clipA,
     clipB,
     perRow,
+    versions,
+    versionMask,
+    lazy,
+    dealt,
     true,
   );
+}
+
+export function catchUpF32(variable: usize, rowSize: u32, first: u32, rows: u32, lazy: usize): void {
+  catchUp<f32>(variable, rowSize, first, rows, lazy);
 }

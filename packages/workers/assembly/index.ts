@@ -4,6 +4,8 @@
 // Memory: the module has no data segments, no allocator and no stack in memory. Its first 64 KiB page is kept free
 // for it (a compiler change could place static data there), so nothing else may be allocated below 65,536.
 
+// It is the same for every dtype; the table of kernels has one for each.
+export { dealRows as dealRowsF16, dealRows as dealRowsF32, dealRows as dealRowsF64 } from "./deal";
 export * from "./float16";
 export * from "./float32";
 export * from "./float64";

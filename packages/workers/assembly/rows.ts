@@ -11,10 +11,12 @@ import {
   ClipValue,
 } from "./formulas";
 import { splat } from "./lanes";
+import { averageTouched, catchUpRow, lazyBlock, setLazy, touchLazy } from "./lazy";
 import { manySlices, oneSlice } from "./row";
 import { entries, sortedEntries } from "./slices";
 import { updateRow } from "./rowwise";
 import { touchEntries, touchRowwise } from "./touch";
+import { beginRows, endRows, setVersions } from "./versions";
 
 export function adagradRows<T>(
   variable: usize,
@@ -33,10 +35,14 @@ export function adagradRows<T>(
   clipA: f64,
   clipB: f64,
   perRow: u32,
+  versions: usize,
+  versionMask: u32,
+  lazy: usize,
+  dealt: usize,
   rowwise: bool,
 ): void {
   const rowBytes = rowSize * <u32>sizeof<T>();
-  const list = sortedEntries(indices, sliceCount, lane, laneCount, ownerShift, rowBytes, scratch);
+  const list = sortedEntries(indices, sliceCount, lane, laneCount, ownerShift, versionMask, rowBytes, scratch, dealt);
   const rate = splat<T>(learningRate);
   const eps = splat<T>(epsilon);
   const a = splat<T>(clipA);
@@ -46,6 +52,8 @@ export function adagradRows<T>(
   const n = rowBytes;
   const k = clipKind;
   const o = scratch;
+  setLazy(lazy);
+  setVersions(versions, versionMask, ownerShift, (scratch + 63) & ~63);
   // binary16 spends its time in rounding: one loop that looks at the kind does.
   if (sizeof<T>() === 2) pass<T, ClipAny>(w, s, n, list, values, o, rate, eps, k, a, b, perRow, rowwise);
   else if (k === CLIP_NONE) pass<T, ClipNone>(w, s, n, list, values, o, rate, eps, k, a, b, perRow, rowwise);
@@ -86,8 +94,11 @@ function pass<T, Clip>(
       seen ^= rowwise
         ? touchRowwise(list, touched, touchEnd, variable, accumulator, values, rowBytes, accumulatorBytes)
         : touchEntries(list, touched, touchEnd, variable, accumulator, values, rowBytes);
+      if (lazyBlock !== 0) seen ^= touchLazy(list, touched, touchEnd, rowBytes);
       touched = touchEnd;
     }
+    const first = next;
+    beginRows(list, first, blockEnd);
     while (next < blockEnd) {
       const start = next;
       const entry = load<u64>(list + (start << 3));
@@ -96,17 +107,20 @@ function pass<T, Clip>(
       while (next < count && load<u32>(list + (next << 3) + 4) === row) next++;
       const w = variable + row * rowBytes;
       const s = accumulator + row * accumulatorBytes;
+      if (lazyBlock !== 0) catchUpRow<T>(row, w, rowBytes);
       if (rowwise) {
-        const first = list + (start << 3);
+        const own = list + (start << 3);
         const each = perRow === 0;
-        updateRow<T, Clip>(w, s, first, next - start, values, rowBytes, rate, epsilon, clipKind, a, b, each);
+        updateRow<T, Clip>(w, s, own, next - start, values, rowBytes, rate, epsilon, clipKind, a, b, each);
       } else if (next - start === 1) {
         oneSlice<T, Clip>(w, s, values + <u32>entry, rowBytes, rate, epsilon, clipKind, a, b);
       } else {
-        const first = list + (start << 3);
-        manySlices<T, Clip>(w, s, first, next - start, values, rowBytes, rate, epsilon, clipKind, a, b, perRow);
+        const own = list + (start << 3);
+        manySlices<T, Clip>(w, s, own, next - start, values, rowBytes, rate, epsilon, clipKind, a, b, perRow);
       }
+      if (lazyBlock !== 0) averageTouched<T>(row, w, rowBytes);
     }
+    endRows(list, first, next);
   }
   // Stored so that the loads stay. The lists are not needed any more.
   store<u32>(scratch, seen);

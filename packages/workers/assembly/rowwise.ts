@@ -1,6 +1,7 @@
 // Adagrad with one accumulator element a row: accumulator += the mean over the row of g * g. The squares are summed in
 // float64, in the order of norms.ts, and their mean is rounded once to the dtype.
-import { averaged, ClipAny, clipped, EMA_NONE, EMA_OVERWRITE } from "./formulas";
+import { averageRow } from "./averages";
+import { ClipAny, clipped, EMA_NONE } from "./formulas";
 import {
   add,
   divide,
@@ -165,19 +166,4 @@ function squaredLow(values: v128): v128 {
 function everywhere<T>(value: v128): v128 {
   if (sizeof<T>() === 8) return i64x2.splat(i64x2.extract_lane(value, 0));
   return i32x4.splat(i32x4.extract_lane(value, 0));
-}
-
-function averageRow<T>(w: usize, e: usize, rowBytes: u32, m: v128, c: v128, emaKind: i32): void {
-  const size = vectorBytes<T>();
-  let at: u32 = 0;
-  for (; at + size <= rowBytes; at += size) {
-    const average = averaged<T>(loadVector<T>(e + at), loadVector<T>(w + at), m, c);
-    storeVector<T>(e + at, average);
-    if (emaKind === EMA_OVERWRITE) storeVector<T>(w + at, average);
-  }
-  const rest = rowBytes - at;
-  if (rest === 0) return;
-  const average = averaged<T>(loadPart<T>(e + at, rest), loadPart<T>(w + at, rest), m, c);
-  storePart<T>(e + at, average, rest);
-  if (emaKind === EMA_OVERWRITE) storePart<T>(w + at, average, rest);
 }

@@ -2,6 +2,8 @@
 // Sorting costs 4 ns a slice, as much as a hash table would, and puts rows that lie near each other together.
 // An entry is a u64, the row above the byte offset of the slice's values: all are different and sort by value.
 
+import { dealtAscending, dealtCount, dealtFirst, dealtLargest, dealtSecond, gatherDealt } from "./deal";
+
 /** What the last gathering found. A module instance belongs to one thread, and so do these. */
 export let entries: u32 = 0;
 let ascending: bool = true;
@@ -23,16 +25,27 @@ export function sortedEntries(
   lane: u32,
   laneCount: u32,
   ownerShift: u32,
+  versionMask: u32,
   rowBytes: u32,
   scratch: usize,
+  dealt: usize,
 ): usize {
   const counts = (scratch + 63) & ~63;
+  if (dealt !== 0) {
+    gatherDealt(dealt, sliceCount, lane, laneCount);
+    entries = dealtCount;
+    largestRow = dealtLargest;
+    return sorted(dealtFirst, dealtSecond, counts, dealtAscending);
+  }
   const first = counts + COUNTS_BYTES;
   if (laneCount <= 1) gatherAll(indices, sliceCount, rowBytes, first);
-  else gatherOwned(indices, sliceCount, lane, laneCount, ownerShift, rowBytes, first);
-  if (ascending) return first;
-  if (entries <= FEW) return insertionSort(first);
-  return countingSort(first, first + (sliceCount << 3), counts);
+  else gatherOwned(indices, sliceCount, lane, laneCount, ownerShift, versionMask, rowBytes, first);
+  return sorted(first, first + (sliceCount << 3), counts, ascending);
+}
+
+function sorted(list: usize, other: usize, counts: usize, already: bool): usize {
+  if (already) return list;
+  return entries <= FEW ? insertionSort(list) : countingSort(list, other, counts);
 }
 
 function gatherAll(indices: usize, count: u32, rowBytes: u32, list: usize): void {
@@ -52,7 +65,7 @@ function gatherAll(indices: usize, count: u32, rowBytes: u32, list: usize): void
 }
 
 /**
- * Owned is (row >> shift) % laneCount === lane. Without a division: with M = ceil(2^64 / laneCount), a number x
+ * Owned is ((row >> shift) & mask) % laneCount === lane. Without a division: with M = ceil(2^64 / laneCount), a number x
  * below 2^33 is a multiple of laneCount exactly when x * M modulo 2^64 is below M (Lemire, Kaser, Kurz 2019).
  */
 function gatherOwned(
@@ -61,6 +74,7 @@ function gatherOwned(
   lane: u32,
   laneCount: u32,
   shift: u32,
+  mask: u32,
   rowBytes: u32,
   list: usize,
 ): void {
@@ -74,7 +88,7 @@ function gatherOwned(
     const row = load<u32>(indices + (i << 2));
     // Without branches: a foreign entry is overwritten by the next one.
     store<u64>(at, (<u64>row << 32) | (i * rowBytes));
-    const owned = u32((<u64>(row >> shift) + offset) * inverse < inverse);
+    const owned = u32((<u64>((row >> shift) & mask) + offset) * inverse < inverse);
     descents |= owned & u32(row < previous);
     largest |= row;
     previous = owned ? row : previous;

@@ -9,6 +9,8 @@
 #define TEXT(a) TEXT_(a)
 
 #include "entries.inc"
+#include "versions.inc"
+#include "lazy-block.inc"
 
 #if defined(__AVX512F__)
 #define VECTOR_BYTES 64
@@ -25,6 +27,7 @@
 #include "elementwise.inc"
 #include "norms.inc"
 #include "rowwise.inc"
+#include "lazy.inc"
 #include "rows.inc"
 #undef REAL
 #undef BITS
@@ -38,6 +41,7 @@
 #include "elementwise.inc"
 #include "norms.inc"
 #include "rowwise.inc"
+#include "lazy.inc"
 #include "rows.inc"
 #undef REAL
 #undef BITS
@@ -52,6 +56,7 @@ static const kernel table[] = {
     {"sumSquaresF32", sumSquaresF32},     {"sumSquaresF64", sumSquaresF64},
     {"clipF32", clipF32},                 {"clipF64", clipF64},
     {"emaF32", emaF32},                   {"emaF64", emaF64},
+    {"catchUpF32", catchUpF32},           {"catchUpF64", catchUpF64},
 };
 
 const kernel_set JOIN(kernels_, INSTRUCTIONS) = {TEXT(INSTRUCTIONS), table, sizeof table / sizeof *table};

@@ -86,7 +86,7 @@ function checkValues(
 }
 
 /** A copy of the row numbers, each an integer from 0 up to the number of rows. */
-function checkIndices(indices: RowIndices, rows: number, argument: string): Uint32Array {
+export function checkIndices(indices: RowIndices, rows: number, argument: string): Uint32Array {
   const expected = `integers from 0 to ${rows - 1}`;
   const refuse = (position: number, received: unknown): never => {
     const message = `\`${argument}\`: expected ${expected}, got ${String(received)} at position ${position}`;
@@ -108,7 +108,11 @@ function checkIndices(indices: RowIndices, rows: number, argument: string): Uint
       expected: "an Int32Array, Uint32Array, BigInt64Array or array of integers",
     });
   }
-  return Uint32Array.from(indices as readonly number[], (v, i) =>
-    Number.isInteger(v) && v >= 0 && v < rows ? v : refuse(i, v),
-  );
+  const copy = new Uint32Array(indices.length);
+  for (let i = 0; i < copy.length; i++) {
+    const row = indices[i] as number;
+    if (!Number.isInteger(row) || row < 0 || row >= rows) refuse(i, row);
+    copy[i] = row;
+  }
+  return copy;
 }

@@ -145,6 +145,7 @@ export class Adagrad extends Optimizer {
       accelerated: true,
       slots: this.accumulators,
       averageOf: () => undefined,
+      makeLazy: () => {},
       kernelsOf: (known: Variable) => this.#kernels(known),
       updateStep: () => {},
     } as const;
@@ -175,9 +176,10 @@ export class Adagrad extends Optimizer {
    * console.log(new Adagrad({ learningRate: 0.5 }).getConfig().learning_rate); // 0.5
    */
   override getConfig(): OptimizerConfig {
-    const { name, ...config } = super.getConfig();
+    const { name, shardgrad: inherited, ...config } = super.getConfig();
     // Keras has no keys for these; their defaults, which are Keras' own behaviour, are not written.
     const shardgrad = {
+      ...(inherited as object | undefined),
       ...(this.#duplicateIndices === "perRow" ? { duplicate_indices: "perRow" } : {}),
       ...(this.#accumulator === "rowwise" ? { accumulator: "rowwise" } : {}),
     };

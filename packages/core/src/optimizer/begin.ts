@@ -64,6 +64,7 @@ export function beginStep(call: StepCall, state: OptimizerState, hooks: StepHook
     pending,
     filled: pending === undefined ? () => {} : () => hooks.built(variables),
     averageOf: (variable) => state.averageOf(variable),
+    makeLazy: (variable) => state.makeLazy(variable),
     kernelsOf: hooks.kernelsOf,
     updateStep: (gradient, variable) => {
       // An updateStep reads `learningRate`, which must be this step's and go back if the step fails.

@@ -31,6 +31,9 @@ const optionKeys: Readonly<Record<string, string>> = {
   name: "name",
 };
 
+/** What every optimizer has beyond Keras. */
+const extensionKeys: Readonly<Record<string, string>> = { sparse_ema: "sparseEma" };
+
 /**
  * Constructor options from a config, which is not changed.
  *
@@ -87,7 +90,7 @@ function isOff(key: string, value: unknown): boolean {
 /** Whether a key is the name of a constructor option, which no config has. */
 function isOption(key: string, own: Readonly<Record<string, string>>): boolean {
   return (
-    [optionKeys, own].some((keys) => Object.values(keys).includes(key)) ||
+    [optionKeys, extensionKeys, own].some((keys) => Object.values(keys).includes(key)) ||
     key === "runtime" ||
     key === "aggregator"
   );
@@ -97,7 +100,7 @@ function isOption(key: string, own: Readonly<Record<string, string>>): boolean {
 function extensions(value: unknown, own: Readonly<Record<string, string>>): Record<string, unknown> {
   return Object.fromEntries(
     Object.entries(value as object).map(([key, item]) => {
-      const name = own[`shardgrad.${key}`];
+      const name = extensionKeys[key] ?? own[`shardgrad.${key}`];
       if (name === undefined) throw unknownOption(`shardgrad.${key}`, item);
       return [name, item];
     }),

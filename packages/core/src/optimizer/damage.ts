@@ -25,7 +25,7 @@ function rowsOf({ variable, gradient }: CheckedPair, rows: NonNullable<LaneDamag
   const end = first + segment.count / rowSize;
   const owned = new Set<number>();
   for (const row of gradient.indices) {
-    if (row >= first && row < end && ((row - first) >>> rows.shift) % rows.lanes === rows.lane)
+    if (row >= first && row < end && (((row - first) >>> rows.shift) & rows.mask) % rows.lanes === rows.lane)
       owned.add(row);
   }
   return [...owned].sort((a, b) => a - b);

@@ -12,6 +12,7 @@ import {
 import { runtimeInternals } from "../runtime/internals.js";
 import type { Runtime } from "../runtime/runtime.js";
 import { type CustomSchedules, serializeSchedule } from "../schedules/index.js";
+import { catchUpSync } from "../variable/lazy-average.js";
 import type { Variable } from "../variable/variable.js";
 import { OptimizerAttributes, optimizerState } from "./attributes.js";
 import { type BegunStep, beginStep, type StepCall, type StepHooks } from "./begin.js";
@@ -140,7 +141,8 @@ export abstract class Optimizer extends OptimizerAttributes {
   /**
    * One step on the calling thread, which computes a share of it beside the worker threads once those are up
    * (`await runtime.ready()`). For offline loops.
-   * @throws as applyGradients, and StateError while asynchronous steps of this optimizer are pending
+   * @throws as applyGradients; StateError while asynchronous steps of this optimizer are pending; StaleValuesError when
+   *   values are on a device that the step needs on the CPU: `await runtime.synchronize()` first
    */
   applyGradientsSync(pairs: Iterable<GradientPair>, options: ApplyOptions = {}): void {
     const call = this.#call(pairs, options);
@@ -225,6 +227,7 @@ export abstract class Optimizer extends OptimizerAttributes {
     state.checkFinalizedLength(variables);
     checkVariables(variables, state.runtimeFor());
     state.checkKnown(variables);
+    for (const lazy of state.lazies) catchUpSync(lazy);
     for (const variable of variables) copyValues(state.averageOf(variable)!, variable);
     if (this.wants("finalize"))
       this.emit("finalize", { iterations: state.iterations, variables: [...variables] });
@@ -234,7 +237,7 @@ export abstract class Optimizer extends OptimizerAttributes {
   getConfig(): OptimizerConfig {
     const { clipnorm, globalClipnorm, clipvalue, useEma, emaMomentum, emaOverwriteFrequency, jitCompile } =
       this[optimizerState].options;
-    const { schedule, rate } = this[optimizerState];
+    const { schedule, rate, options } = this[optimizerState];
     return {
       clipnorm,
       global_clipnorm: globalClipnorm,
@@ -247,6 +250,7 @@ export abstract class Optimizer extends OptimizerAttributes {
         jitCompile && this[optimizerState].runtime?.[runtimeInternals].placed?.accelerator !== undefined,
       learning_rate: schedule === undefined ? rate : serializeSchedule(schedule),
       name: this.name,
+      ...(options.sparseEma === "lazy" ? { shardgrad: { sparse_ema: "lazy" } } : {}),
     };
   }
 
@@ -266,6 +270,8 @@ export abstract class Optimizer extends OptimizerAttributes {
   dispose(): void {
     const state = this[optimizerState];
     state.disposed = true;
+    // Overwrites that rows have missed would be lost with the averages.
+    for (const lazy of state.lazies) catchUpSync(lazy);
     state.slots.dropFrom(0);
   }
 

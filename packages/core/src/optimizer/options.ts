@@ -19,6 +19,13 @@ export interface OptimizerOptions {
   readonly emaMomentum?: number | undefined;
   /** Every so many steps the variables take their averages' values. Null or 0: never. */
   readonly emaOverwriteFrequency?: number | null | undefined;
+  /**
+   * `eager` (Keras, default) brings the averages of all rows up to date at every step. `lazy` does it for the rows that
+   * a step touches, for variables that get indexed slices: the same averages up to rounding, at the cost of the batch
+   * instead of the table. `gather`, `toArray` and `finalizeVariableValues` see averages and overwrites that are up to
+   * date; before reading `data`, call `await variable.materialize()`. See docs/averages.md.
+   */
+  readonly sparseEma?: SparseEma | undefined;
   /** Lets steps go to a GPU where there is one. Default true; ignored without one, as in Keras. See docs/gpu.md. */
   readonly jitCompile?: boolean | undefined;
   /** Prefix of the names of optimizer variables. Default: the class' name. */
@@ -29,6 +36,9 @@ export interface OptimizerOptions {
   readonly aggregator?: GradientAggregator | undefined;
 }
 
+/** When averages of untouched rows are brought up to date: see {@link OptimizerOptions.sparseEma}. */
+export type SparseEma = "eager" | "lazy";
+
 /** Options with their defaults, checked. */
 export interface CheckedOptions {
   readonly clipnorm: number | null;
@@ -37,6 +47,7 @@ export interface CheckedOptions {
   readonly useEma: boolean;
   readonly emaMomentum: number;
   readonly emaOverwriteFrequency: number | null;
+  readonly sparseEma: SparseEma;
   readonly jitCompile: boolean;
 }
 
@@ -48,6 +59,7 @@ const baseOptions: ReadonlySet<string> = new Set([
   "useEma",
   "emaMomentum",
   "emaOverwriteFrequency",
+  "sparseEma",
   "jitCompile",
   "name",
   "runtime",
@@ -78,6 +90,7 @@ export function checkOptimizerOptions(options: OptimizerOptions, own: readonly s
     useEma: options.useEma ?? false,
     emaMomentum: options.emaMomentum ?? 0.99,
     emaOverwriteFrequency: options.emaOverwriteFrequency ?? null,
+    sparseEma: options.sparseEma ?? "eager",
     jitCompile: options.jitCompile ?? true,
   };
   if (checked.useEma) checkEma(checked);
@@ -97,6 +110,9 @@ export function checkOptimizerOptions(options: OptimizerOptions, own: readonly s
   checkNumber("emaMomentum", checked.emaMomentum);
   for (const name of ["useEma", "jitCompile"] as const) {
     if (typeof checked[name] !== "boolean") refuse(name, checked[name], "true or false");
+  }
+  if (checked.sparseEma !== "eager" && checked.sparseEma !== "lazy") {
+    refuse("sparseEma", checked.sparseEma, '"eager" or "lazy"');
   }
   checkObjects(options);
   return checked;

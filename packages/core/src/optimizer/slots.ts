@@ -1,10 +1,13 @@
 import { checkVariable } from "../gradients/pairs.js";
 import { runtimeInternals } from "../runtime/internals.js";
 import type { Runtime } from "../runtime/runtime.js";
+import { describe } from "../variable/describe.js";
+import { FILL_CHUNK } from "../variable/fill-in-parts.js";
 import { filling, type Initializer, type PendingFill } from "../variable/initializers.js";
 import { variableInternals } from "../variable/internals.js";
 import type { NestedArray } from "../variable/values.js";
 import { Variable, type VariableOptions, variableBeside } from "../variable/variable.js";
+import { writeNow } from "../variable/writes.js";
 
 /** What a slot may differ in from its model variable. */
 export interface ReferenceOptions {
@@ -30,7 +33,10 @@ export class Slots {
     );
   }
 
-  /** A slot in the same memories as its model variable where the sizes allow, so that kernels reach both. */
+  /**
+   * A slot in the same memories as its model variable where the sizes allow, so that kernels reach both and its rows
+   * follow the model's.
+   */
   addBeside(
     model: Variable,
     name: string,
@@ -39,13 +45,14 @@ export class Slots {
   ): Variable {
     checkVariable(model, "modelVariable");
     const isInitializer = typeof initialValue === "string" || typeof initialValue === "function";
+    const own = isInitializer ? (shape ?? model.shape) : describe(initialValue, { dtype: model.dtype }).shape;
     const options: VariableOptions = {
       name: `${name}/${model.name}`,
       dtype: model.dtype,
       runtime,
-      ...(isInitializer ? { shape: shape ?? model.shape } : {}),
+      ...(isInitializer ? { shape: own } : {}),
     };
-    if (!isInitializer || !fitsBeside(model, options.shape!)) return this.add(initialValue, options);
+    if (!fitsBeside(model, own)) return this.add(initialValue, options);
     const named = { ...options, name: this.#named(options.name), trainable: false };
     const later = this.mayFillLater && model.size > FILL_CHUNK ? this.pending : undefined;
     return this.#keep(variableBeside(model, initialValue, named, later));
@@ -76,30 +83,23 @@ function fitsBeside(model: Variable, shape: readonly number[]): boolean {
 /** Starts as a copy of a variable. */
 export function copyOf(variable: Variable): Initializer {
   const { segments } = variable[variableInternals].storage;
-  return filling(() => (view, start) => {
-    const source = segments.findLast((segment) => segment.start <= start)!;
-    view.set(source.view.subarray(start - source.start, start - source.start + view.length));
-  });
-}
-
-/** Elements that are filled between two looks at the event loop: some tenths of a millisecond, first touch included. */
-const FILL_CHUNK = 262_144;
-
-/** Fills what is pending, a part each time that the next value is asked for. */
-export function* fillInParts(pending: readonly PendingFill[]): Generator<void, void, unknown> {
-  for (const { view, start, fill } of pending) {
-    for (let at = 0; at < view.length; at += FILL_CHUNK) {
-      fill(view.subarray(at, at + FILL_CHUNK), start + at);
-      yield;
-    }
-  }
+  return filling(
+    () => (view, start) => {
+      const source = segments.findLast((segment) => segment.start <= start)!;
+      view.set(source.view.subarray(start - source.start, start - source.start + view.length));
+    },
+    true,
+  );
 }
 
 /** Copies the values of one variable into another of the same storage layout. */
 export function copyValues(source: Variable, target: Variable): void {
   const from = source[variableInternals].storage.segments;
-  target[variableInternals].storage.segments.forEach(({ view }, i) => {
-    view.set(from[i]!.view);
+  const { storage } = target[variableInternals];
+  writeNow([target], () => {
+    storage.segments.forEach(({ view }, i) => {
+      view.set(from[i]!.view);
+    });
   });
 }
 

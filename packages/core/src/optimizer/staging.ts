@@ -13,6 +13,7 @@ import { variableInternals } from "../variable/internals.js";
 import type { StorageSegment } from "../variable/storage.js";
 import { writeNumbers } from "../variable/values.js";
 import type { Variable } from "../variable/variable.js";
+import { countSlices, dealSlices, type Finder, finderOf, type Words } from "./deal-slices.js";
 
 /** Elements copied between two looks at the event loop: about a quarter of a millisecond. */
 const CHUNK = 262_144;
@@ -40,13 +41,12 @@ export class Staging {
     variable: Variable,
     ownCopy = false,
   ): Generator<Pause, SegmentGradient[]> {
+    const { segments } = variable[variableInternals].storage;
+    if (gradient.kind === "slices") return yield* this.#slices(gradient, variable, segments, ownCopy);
     const result: SegmentGradient[] = [];
-    for (const segment of variable[variableInternals].storage.segments) {
-      result.push(
-        gradient.kind === "dense"
-          ? { kind: "dense", offset: yield* this.#dense(gradient.values, variable, segment, ownCopy) }
-          : yield* this.#slices(gradient, variable, segment, ownCopy),
-      );
+    for (const segment of segments) {
+      const offset = yield* this.#dense(gradient.values, variable, segment, ownCopy);
+      result.push({ kind: "dense", offset });
     }
     return result;
   }
@@ -73,56 +73,83 @@ export class Staging {
   }
 
   *#slices(
-    { indices, values }: Extract<CheckedGradient, { kind: "slices" }>,
+    { indices, values }: CheckedSlices,
     variable: Variable,
-    segment: StorageSegment,
+    segments: readonly StorageSegment[],
     ownCopy: boolean,
-  ): Generator<Pause, SegmentGradient> {
-    const { rowSize, storage } = variable[variableInternals];
-    if (storage.segments.length === 1) {
-      const found = ownCopy ? undefined : this.#inPlace(values, segment);
-      const offset = found ?? (yield* this.#copy(values, variable, segment, 0, values.length));
-      return {
-        kind: "slices",
-        indices: this.#indices(indices, segment),
-        values: offset,
-        count: indices.length,
-      };
+  ): Generator<Pause, SegmentGradient[]> {
+    if (segments.length === 1) {
+      return [yield* this.#allSlices(indices, values, variable, segments[0]!, ownCopy)];
     }
-    if (segment.start % Math.max(rowSize, 1) !== 0) {
+    const { rowSize, storage } = variable[variableInternals];
+    if (!storage.hasWholeRows(rowSize)) {
       throw new SplitVariableError(`A row of ${variable.name} is larger than a memory: use dense gradients.`);
     }
-    return yield* this.#slicesOf(indices, values, variable, segment);
+    const finder = finderOf(segments, rowSize);
+    const counting = countSlices(indices, finder);
+    let next = counting.next();
+    for (; !next.done; next = counting.next()) yield PAUSE;
+    const counts = next.value;
+    const only = counts.indexOf(indices.length);
+    if (only >= 0 && indices.length > 0) {
+      const first = finder.starts[only]!;
+      const all = yield* this.#allSlices(indices, values, variable, segments[only]!, ownCopy, first);
+      return segments.map((_, s) => (s === only ? all : noSlices));
+    }
+    return yield* this.#deal(indices, values, variable, segments, finder, counts);
   }
 
-  /** The slices of one segment of a split variable, with row numbers counted from its first row. */
-  *#slicesOf(
+  /** Copies slices into the memories of the segments that have their rows. */
+  *#deal(
+    indices: Uint32Array,
+    values: TypedArray | readonly number[],
+    variable: Variable,
+    segments: readonly StorageSegment[],
+    finder: Finder,
+    counts: Uint32Array,
+  ): Generator<Pause, SegmentGradient[]> {
+    const { rowSize } = variable[variableInternals];
+    const deal = { rows: [] as Uint32Array[], values: [] as Words[], dealt: new Uint32Array(counts.length) };
+    const result = segments.map((segment, s): SegmentGradient => {
+      const count = counts[s]!;
+      if (count === 0) {
+        deal.rows.push(noRows);
+        deal.values.push(asWords(this.view(variable, segment, 0, 0)));
+        return noSlices;
+      }
+      const rows = this.#allocate(segment, 4 * count);
+      const copies = this.#allocate(segment, count * rowSize * dtypeInfo[variable.dtype].bytes);
+      deal.rows.push(new Uint32Array(this.#memory.bufferOf(rows.arena), rows.offset, count));
+      deal.values.push(asWords(this.view(variable, segment, copies.offset, count * rowSize)));
+      return { kind: "slices", indices: rows.offset, values: copies.offset, count };
+    });
+    const source = wordsOf(values, variable);
+    const width = indices.length === 0 ? 0 : source.length / indices.length;
+    const batch = Math.max(1, Math.floor(CHUNK / rowSize));
+    for (let from = 0; from < indices.length; from += batch) {
+      const to = Math.min(from + batch, indices.length);
+      dealSlices(indices, source, from, to, width, finder, deal);
+      if (this.#chunkDone((to - from) * rowSize)) yield PAUSE;
+    }
+    return result;
+  }
+
+  /** All slices of a step, whose rows lie in one segment that begins with the row `first`. */
+  *#allSlices(
     indices: Uint32Array,
     values: TypedArray | readonly number[],
     variable: Variable,
     segment: StorageSegment,
+    ownCopy: boolean,
+    first = 0,
   ): Generator<Pause, SegmentGradient> {
-    const { rowSize } = variable[variableInternals];
-    const first = segment.start / rowSize;
-    const end = first + segment.count / rowSize;
-    const positions: number[] = [];
-    indices.forEach((row, position) => {
-      if (row >= first && row < end) positions.push(position);
-    });
-    const rows = Uint32Array.from(positions, (position) => indices[position]! - first);
-    const target = this.#allocate(segment, positions.length * rowSize * dtypeInfo[variable.dtype].bytes);
-    const view = this.view(variable, segment, target.offset, positions.length * rowSize);
-    for (let slice = 0; slice < positions.length; slice++) {
-      const from = positions[slice]! * rowSize;
-      copyInto(variable, view.subarray(slice * rowSize, (slice + 1) * rowSize), values, from);
-      if (this.#chunkDone(rowSize)) yield PAUSE;
-    }
-    return {
-      kind: "slices",
-      indices: this.#indices(rows, segment),
-      values: target.offset,
-      count: rows.length,
-    };
+    const found = ownCopy ? undefined : this.#inPlace(values, segment);
+    const offset = found ?? (yield* this.#copy(values, variable, segment, 0, values.length));
+    const block = this.#allocate(segment, indices.byteLength);
+    const local = new Uint32Array(this.#memory.bufferOf(block.arena), block.offset, indices.length);
+    local.set(indices);
+    if (first > 0) for (let i = 0; i < local.length; i++) local[i]! -= first;
+    return { kind: "slices", indices: block.offset, values: offset, count: indices.length };
   }
 
   *#copy(
@@ -139,12 +166,6 @@ export class Staging {
       copyInto(variable, view.subarray(at, at + length), values, start + at);
       if (this.#chunkDone(length)) yield PAUSE;
     }
-    return block.offset;
-  }
-
-  #indices(indices: Uint32Array, segment: StorageSegment): number {
-    const block = this.#allocate(segment, indices.byteLength);
-    new Uint32Array(this.#memory.bufferOf(block.arena), block.offset, indices.length).set(indices);
     return block.offset;
   }
 
@@ -176,6 +197,24 @@ export function onlySegment(variable: Variable): StorageSegment {
   throw new SplitVariableError(
     `${variable.name} lies in ${segments.length} memories; an \`updateStep\` of your own needs it in one.`,
   );
+}
+
+type CheckedSlices = Extract<CheckedGradient, { kind: "slices" }>;
+
+const noRows = new Uint32Array(0);
+const noSlices: SegmentGradient = { kind: "slices", indices: 0, values: 0, count: 0 };
+
+/** The bits of values, of the variable's dtype. */
+function wordsOf(values: TypedArray | readonly number[], { dtype }: Variable): Words {
+  if (ArrayBuffer.isView(values)) return asWords(values);
+  const typed = viewOf(dtype, new ArrayBuffer(values.length * dtypeInfo[dtype].bytes), 0, values.length);
+  writeNumbers(dtype, typed, values);
+  return asWords(typed);
+}
+
+function asWords(values: TypedArray): Words {
+  if (values.BYTES_PER_ELEMENT === 2) return values as Uint16Array;
+  return new Int32Array(values.buffer, values.byteOffset, values.byteLength / 4);
 }
 
 function copyInto(

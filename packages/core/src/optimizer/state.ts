@@ -1,8 +1,10 @@
 import type { AveragePlan, ClipPlan } from "@shardgrad/workers";
 import { ArgumentError, OptionError, StateError, UnknownVariableError } from "../errors/index.js";
+import { runtimeInternals } from "../runtime/internals.js";
 import { Runtime } from "../runtime/runtime.js";
 import type { LearningRateSchedule } from "../schedules/index.js";
 import { variableInternals } from "../variable/internals.js";
+import { LazyAverage } from "../variable/lazy-average.js";
 import type { Variable } from "../variable/variable.js";
 import { type CheckedOptions, checkRate, isSchedule, type OptimizerOptions } from "./options.js";
 import { Slots } from "./slots.js";
@@ -61,6 +63,26 @@ export class OptimizerState {
   averageOf(variable: Variable): Variable | undefined {
     const position = this.index.get(variable);
     return position === undefined ? undefined : this.averages[position];
+  }
+
+  /**
+   * Keeps the averages of a table row by row from now on, where the options say so.
+   * @throws MemoryExhaustedError: nothing has changed
+   */
+  makeLazy(variable: Variable): void {
+    const internals = variable[variableInternals];
+    const average = this.averageOf(variable);
+    const { sparseEma, emaMomentum, emaOverwriteFrequency } = this.options;
+    // Another optimizer's lazy averages have the place; these are kept eagerly then.
+    if (sparseEma === "eager" || average === undefined || internals.lazy !== undefined) return;
+    const overwrites = Number(emaOverwriteFrequency ?? 0) > 0;
+    const { memory } = internals.runtime[runtimeInternals];
+    new LazyAverage(memory, variable, average, { momentum: emaMomentum, overwrites });
+  }
+
+  /** The lazy averages of this optimizer. */
+  get lazies(): LazyAverage[] {
+    return this.averages.flatMap((average) => average[variableInternals].lazy ?? []);
   }
 
   /** @throws UnknownVariableError for a variable that the optimizer was not built with */

@@ -13,11 +13,14 @@ import {
 import { ArgumentError, StateError, UpdateStepError, WorkerLostError } from "../errors/index.js";
 import type { CheckedPair } from "../gradients/pairs.js";
 import type { RuntimeInternals } from "../runtime/internals.js";
+import { fillInParts } from "../variable/fill-in-parts.js";
 import type { PendingFill } from "../variable/initializers.js";
 import { variableInternals } from "../variable/internals.js";
+import type { LazyAverage } from "../variable/lazy-average.js";
 import type { Variable } from "../variable/variable.js";
+import { closeWrites, freeRows, openWrites, writeNow, writing } from "../variable/writes.js";
+import { catchUp, ownLazy } from "./catch-up.js";
 import { variableDamage } from "./damage.js";
-import { fillInParts } from "./slots.js";
 import { onlySegment, PAUSE, type Pause, Staging } from "./staging.js";
 
 /** What a step does to one variable, in kernels. */
@@ -51,6 +54,8 @@ export interface PreparedStep {
   /** Called when they are filled. */
   readonly filled?: () => void;
   readonly averageOf: (variable: Variable) => Variable | undefined;
+  /** Keeps the averages of a table row by row from now on, where the optimizer wants it. */
+  readonly makeLazy: (variable: Variable) => void;
   /** The kernels of a variable's update, or null where the optimizer updates in JavaScript. */
   readonly kernelsOf: (variable: Variable) => KernelUpdate | null;
   readonly updateStep: (gradient: StepGradient, variable: Variable) => void;
@@ -73,7 +78,7 @@ export function* performStep(
   const held = [...variables, ...step.slots].map((variable) => variable[variableInternals].storage);
   for (const storage of held) storage.hold();
   try {
-    for (const _ of fillInParts(step.pending ?? [])) yield PAUSE;
+    if (step.pending !== undefined) yield* writing("paused", step.slots, fill(step.pending));
     step.filled?.();
     const kernels = variables.map(step.kernelsOf);
     return kernels.every((update) => update !== null)
@@ -81,11 +86,16 @@ export function* performStep(
       : yield* scriptStep(step, staging);
   } catch (error) {
     if (!(error instanceof LaneLostError)) throw error;
+    freeRows(error, variables);
     throw new WorkerLostError({ damage: variableDamage(error, step), cause: error });
   } finally {
     staging.release();
     for (const storage of held) storage.letGo();
   }
+}
+
+function* fill(pending: readonly PendingFill[]): Generator<Pause, void, unknown> {
+  for (const _ of fillInParts(pending)) yield PAUSE;
 }
 
 /** Everything fused in kernels. */
@@ -94,18 +104,59 @@ function* kernelStep(
   kernels: readonly KernelUpdate[],
   staging: Staging,
 ): Generator<StepRequest, StepOutcome, StepOutcome | undefined> {
+  const staged: SegmentGradient[][] = [];
+  for (const { gradient, variable } of step.pairs) {
+    staged.push(yield* staging.stage(gradient, variable));
+    if (gradient.kind === "slices" && step.average !== null) step.makeLazy(variable);
+  }
+  yield* catchUp(step);
   const updates: UpdatePlan[] = [];
+  const written: Variable[] = [];
   let elements = 0;
   for (let i = 0; i < kernels.length; i++) {
     const { variable, gradient } = step.pairs[i]!;
-    const staged = yield* staging.stage(gradient, variable);
-    updates.push(updatePlan(step, variable, staged, kernels[i]!));
+    const lazy = ownLazy(step, variable);
+    if (step.average !== null) lazy?.begin(step.average);
+    updates.push(
+      updatePlan(step, variable, staged[i]!, kernels[i]!, gradient.kind === "slices" ? lazy : undefined),
+    );
     // Row work costs about twice as much an element as dense work.
     elements += gradient.kind === "dense" ? variable.size : 2 * gradient.values.length;
-    if (gradient.kind === "slices" && step.average !== null) elements += variable.size;
+    if (gradient.kind === "slices" && step.average !== null && lazy === undefined) elements += variable.size;
+    if (gradient.kind === "dense") written.push(variable, kernels[i]!.accumulator);
+    if (gradient.kind === "dense" || lazy === undefined) written.push(...averaged(step, variable));
   }
   const { clip, average, accelerated } = step;
-  return (yield { updates, clip, average, elements, accelerated })!;
+  const plan = { updates, clip, average, elements, accelerated };
+  return yield* execute(step, plan, written);
+}
+
+/** Runs a plan that writes all of some variables. Lazy averages count it. */
+function* execute(
+  step: PreparedStep,
+  plan: StepPlan,
+  written: readonly Variable[],
+): Generator<StepPlan, StepOutcome, StepOutcome | undefined> {
+  openWrites("device", written);
+  let outcome: StepOutcome;
+  try {
+    outcome = (yield plan)!;
+    for (const { gradient, variable } of step.pairs) {
+      if (step.average !== null) ownLazy(step, variable)?.stepped(step.average, gradient.kind === "dense");
+    }
+  } catch (error) {
+    closeWrites("device", written, error);
+    throw error;
+  }
+  closeWrites("device", written);
+  return outcome;
+}
+
+/** What the step's averages write of a variable: all of its average, and all of it when it is overwritten. */
+function averaged(step: PreparedStep, variable: Variable): Variable[] {
+  if (step.average === null) return [];
+  const average = step.averageOf(variable)!;
+  return step.average.overwrite ? [average, variable] : [average];
 }
 
 /** Clipping and averages in kernels, the update by the optimizer's own `updateStep`. */
@@ -118,12 +169,27 @@ function* scriptStep(
     onlySegment(variable);
     staged.push((yield* staging.stage(gradient, variable, true))[0]!);
   }
+  yield* catchUp(step);
   let outcome: StepOutcome = { device: "inline" };
   if (step.clip.kind !== "none") {
     const updates = step.pairs.map(({ variable }, i) => updatePlan(step, variable, [staged[i]!], "clip"));
     const elements = step.pairs.reduce((sum, { gradient }) => sum + gradient.values.length, 0);
     outcome = (yield { updates, clip: step.clip, average: null, elements })!;
   }
+  const variables = step.pairs.map(({ variable }) => variable);
+  writeNow([...variables, ...step.slots], () => updateAll(step, staged, staging));
+  if (step.average !== null) {
+    const none = { kind: "none" } as const;
+    const updates = variables.map((variable) => updatePlan(step, variable, [none], "average"));
+    const elements = variables.reduce((sum, { size }) => sum + size, 0);
+    const plan = { updates, clip: { kind: "none" }, average: step.average, elements } as const;
+    const written = variables.flatMap((variable) => averaged(step, variable));
+    yield* execute(step, plan, written);
+  }
+  return outcome;
+}
+
+function updateAll(step: PreparedStep, staged: readonly SegmentGradient[], staging: Staging): void {
   step.pairs.forEach((pair, i) => {
     try {
       step.updateStep(stepGradient(pair, staged[i]!, staging), pair.variable);
@@ -135,13 +201,6 @@ function* scriptStep(
       throw new UpdateStepError({ damage, cause });
     }
   });
-  if (step.average !== null) {
-    const none = { kind: "none" } as const;
-    const updates = step.pairs.map(({ variable }) => updatePlan(step, variable, [none], "average"));
-    const elements = step.pairs.reduce((sum, { variable }) => sum + variable.size, 0);
-    yield { updates, clip: { kind: "none" }, average: step.average, elements };
-  }
-  return outcome;
 }
 
 function stepGradient(
@@ -168,12 +227,13 @@ function updatePlan(
   variable: Variable,
   gradients: readonly SegmentGradient[],
   update: KernelUpdate | "clip" | "average",
+  lazy?: LazyAverage,
 ): UpdatePlan {
   const { storage, rowSize, pin, place } = variable[variableInternals];
   const kernel = typeof update === "string" ? undefined : update;
   const average = step.average === null ? undefined : step.averageOf(variable);
   const segments = storage.segments.map(
-    ({ start, count, block, home }, i): SegmentPlan => ({
+    ({ start, count, block, home, versions }, i): SegmentPlan => ({
       memory: home.arena.id,
       start,
       count,
@@ -181,12 +241,16 @@ function updatePlan(
       accumulator: offsetOf(kernel?.accumulator, i),
       average: offsetOf(average, i),
       gradient: gradients[i]!,
+      versions: versions.block.offset,
+      versionMask: versions.mask,
+      lazy: lazy?.offset(i) ?? 0,
     }),
   );
   return {
     operation: kernel?.operation ?? (update as "clip" | "average"),
     name: variable.name,
-    place,
+    // Lazy averages are the CPU's: the variable does not go back and forth between steps with slices and dense ones.
+    place: variable[variableInternals].lazy === undefined ? place : "cpu",
     dtype: variable.dtype,
     rowSize,
     pin,

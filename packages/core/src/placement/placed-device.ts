@@ -22,6 +22,14 @@ export interface StepDevice {
   run(plan: StepPlan): Promise<StepOutcome>;
   /** Blocks the calling thread. */
   runSync(plan: StepPlan): StepOutcome;
+  /** Waits on the calling thread until no lane writes; false when a lane does not end. */
+  settle(): boolean;
+}
+
+/** Where an array lies. */
+interface ArrayPlace {
+  readonly home: { readonly arena: { readonly id: number } };
+  readonly block: { readonly offset: number };
 }
 
 export interface PlacedDeviceOptions {
@@ -106,10 +114,13 @@ export class PlacedDevice implements StepDevice, Residency {
     // A synchronous step cannot bring anything home or wait for room: each variable is computed where it is.
     const onDevice = plan.updates.filter(
       (update) =>
-        plan.accelerated && accelerator.refusal(update) === undefined && accelerator.holds([update]),
+        plan.accelerated &&
+        update.place !== "cpu" &&
+        accelerator.refusal(update) === undefined &&
+        accelerator.holds([update]),
     );
     const here = plan.updates.filter((update) => !onDevice.includes(update));
-    const residents = here.flatMap((update) => this.#residents.ofUpdate(update));
+    const residents = this.#residents.together(here.flatMap((update) => this.#residents.ofUpdate(update)));
     if (!residents.every(isHome)) throw new StaleValuesError();
     for (const { memory, offset } of residents) accelerator.changed(memory, offset);
     if (onDevice.length === 0) return this.#cpu.runSync(plan);
@@ -129,12 +140,75 @@ export class PlacedDevice implements StepDevice, Residency {
     return outcomeOf(here.length > 0 ? "hybrid" : accelerator.kind, norm);
   }
 
+  settle(): boolean {
+    return this.#cpu.settle();
+  }
+
   hostAccess(memory: number, offset: number): void {
+    this.hostRead(memory, offset);
+    this.#accelerator?.changed(memory, offset);
+  }
+
+  hostRead(memory: number, offset: number): void {
     const resident = this.#residents.get(memory, offset);
     if (resident === undefined) return;
     resident.asked = true;
     if (!isHome(resident)) throw new StaleValuesError();
-    this.#accelerator!.changed(memory, offset);
+  }
+
+  /** Whether some of the arrays live on the accelerator. */
+  has(arrays: readonly ArrayPlace[]): boolean {
+    return this.#residentsOf(arrays).length > 0;
+  }
+
+  /** Brings arrays home, with what steps change together with them, and off the accelerator. */
+  async leave(arrays: readonly ArrayPlace[]): Promise<void> {
+    await this.#moveHome(this.#residentsOf(arrays));
+  }
+
+  /** The same at once. @throws StaleValuesError when they are not home */
+  leaveNow(arrays: readonly ArrayPlace[]): void {
+    const residents = this.#residents.together(this.#residentsOf(arrays));
+    if (!residents.every(isHome)) throw new StaleValuesError();
+    for (const { memory, offset } of residents) this.released(memory, offset);
+  }
+
+  /**
+   * Copies rows of a variable whose current values are on the accelerator; false when they are not, or not any more.
+   * @param segments - the variable's
+   * @param rows - row numbers within the variable
+   */
+  async gather(
+    segments: readonly (ArrayPlace & { readonly start: number; readonly count: number })[],
+    rowSize: number,
+    rows: Uint32Array,
+    target: Uint8Array,
+  ): Promise<boolean> {
+    const accelerator = this.#accelerator;
+    const residents = this.#residentsOf(segments);
+    if (accelerator === undefined || residents.length < segments.length || residents.every(isHome))
+      return false;
+    const rowBytes = rows.length === 0 ? 0 : target.byteLength / rows.length;
+    const coming = segments.map(async ({ home, block, start, count }) => {
+      const first = start / rowSize;
+      const end = (start + count) / rowSize;
+      const positions = Uint32Array.from(rows.keys()).filter((i) => rows[i]! >= first && rows[i]! < end);
+      const whole = positions.length === rows.length;
+      const values = whole ? target : new Uint8Array(positions.length * rowBytes);
+      const numbers = positions.map((i) => rows[i]! - first);
+      await accelerator.gather(home.arena.id, block.offset, rowSize, numbers, values);
+      if (whole) return;
+      positions.forEach((position, i) => {
+        target.set(values.subarray(i * rowBytes, (i + 1) * rowBytes), position * rowBytes);
+      });
+    });
+    try {
+      await Promise.all(coming);
+      return true;
+    } catch (error) {
+      this.#lose(error);
+      return false;
+    }
   }
 
   read(memory: number, offset: number, target: Uint8Array): Promise<void> | undefined {
@@ -294,9 +368,17 @@ export class PlacedDevice implements StepDevice, Residency {
 
   /** Variables that are about to be computed here leave the accelerator. */
   async #moveHere(updates: readonly UpdatePlan[]): Promise<void> {
-    const residents = updates.flatMap((update) => this.#residents.ofUpdate(update));
-    await this.#bringHome(residents);
-    for (const { memory, offset } of residents) this.released(memory, offset);
+    await this.#moveHome(updates.flatMap((update) => this.#residents.ofUpdate(update)));
+  }
+
+  async #moveHome(residents: readonly Resident[]): Promise<void> {
+    const together = this.#residents.together(residents);
+    await this.#bringHome(together);
+    for (const { memory, offset } of together) this.released(memory, offset);
+  }
+
+  #residentsOf(arrays: readonly ArrayPlace[]): Resident[] {
+    return arrays.flatMap(({ home, block }) => this.#residents.get(home.arena.id, block.offset) ?? []);
   }
 
   /** Makes the host's copies of arrays, and of what steps change together with them, current. */

@@ -59,7 +59,7 @@ export class ReplayRoom {
 
   #elsewhere(
     { dtype, rowwise, rowSize }: UpdatePlan,
-    { count, memory, ...segment }: SegmentPlan,
+    { count, memory, versionMask, ...segment }: SegmentPlan,
     saved: Exclude<SavedGradient, { kind: "none" }>,
   ): SegmentPlan {
     const bytes = count * dtypeInfo[dtype].bytes;
@@ -84,6 +84,9 @@ export class ReplayRoom {
       accumulator: move(segment.accumulator, rowwise ? bytes / rowSize : bytes),
       average: segment.average === 0 ? 0 : move(segment.average, bytes),
       gradient: gradientOf(saved, put),
+      // Readers look at the words that stay where they are: nobody looks at these.
+      versions: put(new Uint8Array(4 * (versionMask + 1))),
+      versionMask,
     };
   }
 

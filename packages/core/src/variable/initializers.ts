@@ -40,6 +40,8 @@ export interface PendingFill {
 /** An initializer of this package that writes in place, so that a large table needs no second copy. */
 interface FillingInitializer {
   readonly filler?: (dtype: DType) => Fill;
+  /** Whether it copies another variable, whose new rows are then copied, too. */
+  readonly copies?: boolean;
 }
 
 export function uniform({ min = 0, max = 1, seed }: UniformOptions): Initializer {
@@ -74,8 +76,22 @@ export function filled(value: number): Initializer {
 }
 
 /** Whatever a function writes into each segment. */
-export function filling(filler: (dtype: DType) => Fill): Initializer {
-  return Object.assign(() => [], { filler });
+export function filling(filler: (dtype: DType) => Fill, copies = false): Initializer {
+  return Object.assign(() => [], { filler, copies });
+}
+
+/** Whether new rows are copied from the model variable rather than made by the initializer. */
+export function isCopy(initializer: Initializer): boolean {
+  return typeof initializer === "function" && (initializer as FillingInitializer).copies === true;
+}
+
+/** What fills rows that are added, counted from the first of them; undefined: zeros. */
+export function newValues(
+  initializer: Initializer,
+  shape: readonly number[],
+  dtype: DType,
+): Fill | undefined {
+  return initializer === "zeros" ? undefined : initialValues(initializer, shape, dtype);
 }
 
 function checkFinite(argument: string, value: unknown): void {

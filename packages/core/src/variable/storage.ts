@@ -1,98 +1,67 @@
+import type { DType, MemoryPool, TypedArray } from "@shardgrad/workers";
+import type { StoragePlan } from "./resize-plan.js";
 import {
-  type Block,
-  type DType,
-  dtypeInfo,
-  type Home,
-  type MemoryPool,
-  NORM_BLOCK,
-  type TypedArray,
-  viewOf,
-} from "@shardgrad/workers";
+  cutsOf,
+  freeSegments,
+  makeSegments,
+  type Placement,
+  placed,
+  type StorageSegment,
+} from "./segments.js";
 
-/** A contiguous part of an array that lies in one memory. */
-export interface StorageSegment {
-  /** First element of the segment. */
-  readonly start: number;
-  readonly count: number;
-  readonly home: Home;
-  readonly block: Block;
-  /** Live elements. @throws StaleValuesError when a device has changed them since the host's copy was current */
-  readonly view: TypedArray;
-}
+export type { RowVersions, StorageSegment } from "./segments.js";
 
-/** A segment whose elements may leave for a device: who asks for them here is told when they did. */
-class GuardedSegment implements StorageSegment {
-  readonly #memory: MemoryPool;
-  readonly #view: TypedArray;
+/** A segment is given room up to the next possible cut where that is at most this share of it. */
+const CHEAP = 1 / 16;
 
-  constructor(
-    memory: MemoryPool,
-    readonly start: number,
-    readonly count: number,
-    readonly home: Home,
-    readonly block: Block,
-    dtype: DType,
-  ) {
-    this.#memory = memory;
-    this.#view = viewOf(dtype, memory.bufferOf(home.arena), block.offset, count);
-  }
-
-  get view(): TypedArray {
-    this.#memory.residency?.hostAccess(this.home.arena.id, this.block.offset);
-    return this.#view;
-  }
-}
-
-/** The shared memory of one variable: one segment, or several when it is larger than a memory takes. */
+/** The shared memory of one variable: one segment, or several when it is larger than a memory takes or has grown. */
 export class Storage {
-  readonly segments: readonly StorageSegment[];
-  readonly #memory: MemoryPool;
+  readonly memory: MemoryPool;
+  readonly dtype: DType;
+  #segments: readonly StorageSegment[];
   /** Steps that use the memory now. */
   #users = 0;
   #releaseWanted = false;
   #freed = false;
+  readonly #whenFreed: (() => void)[] = [];
 
-  private constructor(memory: MemoryPool, segments: readonly StorageSegment[]) {
-    this.#memory = memory;
-    this.segments = segments;
+  private constructor(memory: MemoryPool, dtype: DType, placements: Iterable<Placement>) {
+    this.memory = memory;
+    this.dtype = dtype;
+    this.#segments = makeSegments(memory, dtype, placements, true);
   }
 
-  /** Zeroed storage; split between rows where it must be split. */
-  static create(memory: MemoryPool, dtype: DType, size: number, rowSize: number): Storage {
-    const { bytes } = dtypeInfo[dtype];
-    const most = Math.floor(memory.segmentBytes / bytes);
-    // A row too long for one memory is split inside; such a variable takes dense gradients only.
-    const unit = splitUnit(rowSize, most);
-    const step = Math.floor(most / unit) * unit;
-    return Storage.#build(memory, (add) => {
-      for (let start = 0; start === 0 || start < size; start += step) {
-        const count = Math.min(step, size - start);
-        add(memory.reserve(count * bytes), start, count, dtype);
-      }
-    });
+  /** All but the last are full. */
+  get segments(): readonly StorageSegment[] {
+    return this.#segments;
+  }
+
+  /**
+   * Zeroed storage; split between rows where it must be split.
+   * @param reserve - elements that the last segment has room for, as far as a memory takes them
+   */
+  static create(memory: MemoryPool, dtype: DType, size: number, rowSize: number, reserve = 0): Storage {
+    return new Storage(memory, dtype, freshPlacements(memory, dtype, size, rowSize, reserve));
   }
 
   /** Zeroed storage of the same size in the same memories, so that kernels reach both. */
-  static beside(memory: MemoryPool, other: Storage, dtype: DType): Storage {
-    return Storage.#build(memory, (add) => {
-      for (const { home, start, count } of other.segments) add(home, start, count, dtype);
-    });
+  static beside(other: Storage, dtype: DType): Storage {
+    return new Storage(
+      other.memory,
+      dtype,
+      other.segments.map(({ home, start, count, room: { capacity }, versions }) => ({
+        ...{ home, start, count, capacity, versions },
+      })),
+    );
   }
 
-  /** The same with one element for each row of the other, whose segments must be whole rows. */
-  static besideRows(
-    memory: MemoryPool,
-    other: Storage,
-    dtype: DType,
-    rows: number,
-    rowSize: number,
-  ): Storage {
-    return Storage.#build(memory, (add) => {
-      for (const { home, start, count } of other.segments) {
-        if (rowSize === 0) add(home, 0, rows, dtype);
-        else add(home, start / rowSize, count / rowSize, dtype);
-      }
-    });
+  /** The same with one element for each row of the other, whose segments must be whole rows of some elements. */
+  static besideRows(other: Storage, dtype: DType, rowSize: number): Storage {
+    return new Storage(
+      other.memory,
+      dtype,
+      other.segments.map((segment) => rowPlacement(segment, rowSize)),
+    );
   }
 
   /** Whether no row is cut between two segments. */
@@ -100,21 +69,20 @@ export class Storage {
     return rowSize === 0 || this.segments.every(({ start }) => start % rowSize === 0);
   }
 
-  static #build(
-    memory: MemoryPool,
-    fill: (add: (home: Home, start: number, count: number, dtype: DType) => void) => void,
-  ): Storage {
-    const segments: StorageSegment[] = [];
-    try {
-      fill((home, start, count, dtype) => {
-        const block = memory.allocateAt(home, count * dtypeInfo[dtype].bytes);
-        segments.push(new GuardedSegment(memory, start, count, home, block, dtype));
-      });
-    } catch (error) {
-      for (const { home, block } of segments) memory.releaseAt(home, block);
-      throw error;
-    }
-    return new Storage(memory, segments);
+  /** Whether a step or a resize uses the memory now. */
+  get inUse(): boolean {
+    return this.#users > 0;
+  }
+
+  /** Takes the segments of a plan, and gives back those that it drops. */
+  publish({ kept, segments }: StoragePlan): void {
+    const dropped = this.#segments.slice(kept);
+    // A device would know segments of another size.
+    this.#segments.slice(0, kept).forEach(({ home, block }, i) => {
+      if (segments[i] !== this.#segments[i]) this.memory.residency?.released(home.arena.id, block.offset);
+    });
+    this.#segments = segments;
+    freeSegments(this.memory, dropped);
   }
 
   /** Memory is not given back while a step uses it. */
@@ -127,19 +95,21 @@ export class Storage {
     if (this.#users === 0 && this.#releaseWanted) this.#free();
   }
 
+  /** Calls back when the memory is given back. */
+  onFree(callback: () => void): void {
+    this.#whenFreed.push(callback);
+  }
+
   release(): void {
     this.#releaseWanted = true;
     if (this.#users === 0) this.#free();
   }
 
-  #free(): void {
-    // Once only: by a second time the memory may be somebody else's.
-    if (this.#freed) return;
-    this.#freed = true;
-    for (const { home, block } of this.segments) {
-      this.#memory.residency?.released(home.arena.id, block.offset);
-      this.#memory.releaseAt(home, block);
-    }
+  /** @throws StaleValuesError when a device has changed the elements since the host's copies were current */
+  refuseStale(): void {
+    const { residency } = this.memory;
+    if (residency === undefined) return;
+    for (const { home, block } of this.#segments) residency.hostRead(home.arena.id, block.offset);
   }
 
   /** Copies the current values, wherever they are. `target` has an element for each of the storage's. */
@@ -148,11 +118,11 @@ export class Storage {
     this.hold();
     try {
       // Asked of all before the first is waited for: no step comes in between.
-      const coming = this.segments.map((segment) => {
+      const coming = this.#segments.map((segment) => {
         const { start, count, home, block } = segment;
         const at = byteOffset + start * BYTES_PER_ELEMENT;
         const bytes = new Uint8Array(buffer, at, count * BYTES_PER_ELEMENT);
-        const fromDevice = this.#memory.residency?.read(home.arena.id, block.offset, bytes);
+        const fromDevice = this.memory.residency?.read(home.arena.id, block.offset, bytes);
         if (fromDevice === undefined) target.set(segment.view, start);
         return fromDevice;
       });
@@ -161,18 +131,40 @@ export class Storage {
       this.letGo();
     }
   }
+
+  #free(): void {
+    // Once only: by a second time the memory may be somebody else's.
+    if (this.#freed) return;
+    this.#freed = true;
+    for (const callback of this.#whenFreed) callback();
+    freeSegments(this.memory, this.#segments);
+  }
 }
 
-/**
- * Elements between possible cuts: whole rows, and whole blocks of the sum of squares where both fit, so that
- * the cut does not show in the bits of a norm.
- */
-function splitUnit(rowSize: number, most: number): number {
-  const row = rowSize <= most ? Math.max(rowSize, 1) : 1;
-  const both = row * (NORM_BLOCK / greatestCommonDivisor(row, NORM_BLOCK));
-  return both <= most ? both : row;
+/** Where the elements go that belong to the rows of another storage's segment, one for each. */
+export function rowPlacement(
+  { home, start, count, room, versions }: StorageSegment,
+  rowSize: number,
+): Placement {
+  const capacity = room.capacity / rowSize;
+  return { home, start: start / rowSize, count: count / rowSize, capacity, versions };
 }
 
-function greatestCommonDivisor(a: number, b: number): number {
-  return b === 0 ? a : greatestCommonDivisor(b, a % b);
+function* freshPlacements(
+  memory: MemoryPool,
+  dtype: DType,
+  size: number,
+  rowSize: number,
+  reserve: number,
+): Generator<Placement> {
+  const { unit, most } = cutsOf(memory, dtype, rowSize);
+  for (let start = 0; start === 0 || start < size; start += most) {
+    const count = Math.min(most, size - start);
+    const rounded = Math.ceil(count / unit) * unit;
+    const capacity = Math.max(
+      rounded - count <= count * CHEAP ? rounded : count,
+      Math.min(most, reserve - start),
+    );
+    yield placed(memory, dtype, rowSize, { start, count, capacity });
+  }
 }

@@ -90,6 +90,12 @@ function raggedError(received: unknown, shape: readonly number[], argument: stri
   return new ShapeError({ argument, received, expected: `values of shape [${shape.join(", ")}]` });
 }
 
+/** A number rounded once to a dtype. */
+export function roundTo(dtype: DType, value: number): number {
+  if (dtype === "float64") return value;
+  return dtype === "float32" ? Math.fround(value) : doubleFromHalf(halfFromDouble(value));
+}
+
 /** Writes numbers into an array of a dtype, rounding to it. */
 export function writeNumbers(dtype: DType, target: TypedArray, source: ArrayLike<number>, from = 0): void {
   const count = target.length;

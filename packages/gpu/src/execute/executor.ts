@@ -6,7 +6,9 @@ import {
   type UpdatePlan,
 } from "@shardgrad/workers";
 import type { DeviceLost, GpuBackend } from "../backend/contract.js";
+import { whole } from "./clip-slots.js";
 import { arraysOf, DeviceArrays } from "./device-arrays.js";
+import { GATHER_BYTES, gatherParts } from "./gather.js";
 import { stageGradient } from "./gradients.js";
 import { type Lowered, lower, type StagedUpdate } from "./lower.js";
 import { pieceBytes } from "./pieces.js";
@@ -42,6 +44,7 @@ export class GpuExecutor implements Accelerator {
     const { operation, dtype, rowSize, rowwise, segments } = update;
     if (operation !== "adagrad") return "its optimizer updates it in JavaScript";
     if (!this.#backend.dtypes.includes(dtype)) return `${this.kind} has no ${dtype}`;
+    if (segments.some(({ lazy }) => lazy !== 0)) return "its averages are kept lazily";
     if (rowSize === 0) return "it has no elements";
     const most = pieceBytes(this.#backend.limits);
     const { bytes } = dtypeInfo[dtype];
@@ -130,6 +133,41 @@ export class GpuExecutor implements Accelerator {
     const array = this.#arrays.get(memory, offset);
     if (array === undefined) throw new RangeError("No array of the device has this place.");
     await this.#arrays.download(array, target);
+  }
+
+  async gather(
+    memory: number,
+    offset: number,
+    rowSize: number,
+    rows: Uint32Array,
+    target: Uint8Array,
+  ): Promise<void> {
+    const array = this.#arrays.get(memory, offset);
+    if (array === undefined) throw new RangeError("No array of the device has this place.");
+    if (!array.current) this.#arrays.upload(array);
+    const rowBytes = rowSize * dtypeInfo[array.dtype].bytes;
+    const parts = [...gatherParts(array, rowSize, rows, Math.max(1, Math.floor(GATHER_BYTES / rowBytes)))];
+    // Enqueued in one turn: the buffers are the next step's as well.
+    const coming = parts.map(async ({ place, rows: chunk, positions }) => {
+      const bytes = chunk.length * rowBytes;
+      this.#buffers.reset();
+      const numbers = this.#buffers.bind(new Uint8Array(chunk.buffer, chunk.byteOffset, chunk.byteLength));
+      const gathered = this.#scratch.take("gathered", bytes);
+      this.#buffers.flush();
+      const scalars = [rowSize, place.offset / dtypeInfo[array.dtype].bytes];
+      const buffers = [whole(place.buffer), numbers, gathered];
+      this.#backend.launch([{ kernel: "gather", dtype: array.dtype, buffers, scalars, count: chunk.length }]);
+      if (positions === undefined) {
+        await this.#backend.download(gathered.buffer, 0, target.subarray(0, bytes));
+        return;
+      }
+      const values = new Uint8Array(bytes);
+      await this.#backend.download(gathered.buffer, 0, values);
+      positions.forEach((position, i) => {
+        target.set(values.subarray(i * rowBytes, (i + 1) * rowBytes), position * rowBytes);
+      });
+    });
+    await Promise.all(coming);
   }
 
   drop(memory: number, offset: number): void {

@@ -10,7 +10,7 @@ import { arraysOf } from "../execute/device-arrays.js";
 import { clippingOf } from "./clipping.js";
 import { Scalars } from "./scalars.js";
 import { hostTensor, type StagedSlices, stageSlices } from "./slices.js";
-import { Tensors } from "./tensors.js";
+import { type Resident, Tensors } from "./tensors.js";
 import type { Tf, TfTensor } from "./tf.js";
 import { averaged, denseUpdate, rowsUpdate, type UpdateContext } from "./updates.js";
 
@@ -53,6 +53,7 @@ export class TfjsAccelerator implements Accelerator {
   refusal({ operation, dtype, rowSize, rowwise, segments }: UpdatePlan): string | undefined {
     if (operation !== "adagrad") return "its optimizer updates it in JavaScript";
     if (dtype !== "float32") return `tfjs has no ${dtype}`;
+    if (segments.some(({ lazy }) => lazy !== 0)) return "its averages are kept lazily";
     if (rowSize === 0 || segments.every(({ count }) => count === 0)) return "it has no elements";
     const byRows = rowwise || segments.some(({ gradient }) => gradient.kind === "slices");
     if (byRows && segments.some(({ count }) => count % rowSize !== 0)) return "a row of it is split";
@@ -105,16 +106,25 @@ export class TfjsAccelerator implements Accelerator {
   }
 
   async download(memory: number, offset: number, target: Uint8Array): Promise<void> {
-    const tensor = this.#tensors.get(memory, offset)?.tensor;
-    if (tensor === undefined) throw new RangeError("No array of the device has this place.");
+    this.#resident(memory, offset);
     // A step may dispose the tensor while its values are on the way.
-    const copy = this.#tf.keep(this.#tf.clone(tensor));
-    try {
-      const values = Float32Array.from(await copy.data());
-      target.set(new Uint8Array(values.buffer, 0, target.byteLength));
-    } finally {
-      copy.dispose();
-    }
+    await this.#read(() => this.#tf.clone(this.#tensors.tensorOf(memory, offset)), target);
+  }
+
+  async gather(
+    memory: number,
+    offset: number,
+    rowSize: number,
+    rows: Uint32Array,
+    target: Uint8Array,
+  ): Promise<void> {
+    const tf = this.#tf;
+    const { count } = this.#resident(memory, offset);
+    if (rows.length === 0) return;
+    await this.#read(() => {
+      const table = tf.reshape(this.#tensors.tensorOf(memory, offset), [count / rowSize, rowSize]);
+      return tf.gather(table, tf.tensor(Int32Array.from(rows), [rows.length], "int32"));
+    }, target);
   }
 
   drop(memory: number, offset: number): void {
@@ -175,6 +185,25 @@ export class TfjsAccelerator implements Accelerator {
     this.#tensors.replace(memory, segment.accumulator, after.accumulator);
     if (after.average !== undefined) this.#tensors.replace(memory, segment.average, after.average);
     this.#last = { memory, offset: segment.variable };
+  }
+
+  /** @throws RangeError */
+  #resident(memory: number, offset: number): Resident {
+    const resident = this.#tensors.get(memory, offset);
+    if (resident === undefined) throw new RangeError("No array of the device has this place.");
+    return resident;
+  }
+
+  /** The values of a tensor that is made for this. */
+  async #read(make: () => TfTensor, target: Uint8Array): Promise<void> {
+    const tf = this.#tf;
+    const tensor = tf.tidy(() => tf.keep(make()));
+    try {
+      const values = Float32Array.from(await tensor.data());
+      target.set(new Uint8Array(values.buffer, 0, target.byteLength));
+    } finally {
+      tensor.dispose();
+    }
   }
 
   /** A number of what the last launch has changed: ops are done in order, so when it is there, everything is. */

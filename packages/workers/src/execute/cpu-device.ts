@@ -4,7 +4,8 @@ import { type KernelChoice, type NativeKernels, nativeFor } from "../kernels/nat
 import type { Arena, Block } from "../memory/arena.js";
 import type { MemoryPool } from "../memory/memory-pool.js";
 import type { StepOutcome, StepPlan } from "../plan/contract.js";
-import { lower, type Scratch } from "../plan/lower.js";
+import { lower } from "../plan/lower.js";
+import type { Scratch } from "../plan/lowering.js";
 import { groupCount, type ProgramWriter } from "../plan/program.js";
 import { alone, LaneRunner } from "./lane-runner.js";
 import { type PoolEvents, WorkerPool } from "./worker-pool.js";
@@ -94,6 +95,14 @@ export class CpuDevice {
     } finally {
       scratch.release();
     }
+  }
+
+  /**
+   * Blocks the calling thread until no lane runs any more, without ending the step, which its own call does later.
+   * False when a lane makes no progress.
+   */
+  settle(): boolean {
+    return this.#pool?.settle() ?? true;
   }
 
   /** Position of the first u32 index at or above `rows`, or -1. */

@@ -5,6 +5,9 @@ import { ARGUMENTS, phaseCount, RECORD, runLength, runStart } from "../plan/prog
 /** What each lane had begun and ended when the step was given up. */
 export type Progress = readonly { readonly started: number; readonly completed: number }[];
 
+/** A row that was brought up to date has not changed in meaning: only one in the middle of it is damaged. */
+const CATCH_UPS = kernels.filter(({ exportName }) => /catchUp/.test(exportName)).map(({ id }) => id);
+
 const ROWS = kernels.filter(({ exportName }) => /Rows/.test(exportName)).map(({ id }) => id);
 
 /** The state of every part of the step's variables, from the lanes' progress words. */
@@ -18,6 +21,7 @@ export function damageOf(program: Float64Array, progress: Progress): LaneDamage[
         const at = start + r * RECORD;
         if (!kernels[program[at]!]!.writes) continue;
         const state = index < completed ? "applied" : index < started ? "unknown" : "notApplied";
+        if (CATCH_UPS.includes(program[at]!) && state !== "unknown") continue;
         damage.push({ update: program[at + 3]!, state, ...extent(program, at) });
       }
     }
@@ -36,6 +40,7 @@ function extent(program: Float64Array, at: number): Pick<LaneDamage, "elements" 
       lane: program[args + 6]!,
       lanes: program[args + 7]!,
       shift: program[args + 8]!,
+      mask: program[args + 17]!,
     },
   };
 }

@@ -9,10 +9,15 @@ export class LaneLostError extends ShardgradError {
 
   override readonly code: string = "ERR_SHARDGRAD_LANE_LOST";
 
+  /** Settles when the thread has stopped writing; absent where it has already. */
+  declare readonly ended?: Promise<unknown>;
+
   constructor(
     readonly lane: number,
     readonly damage: readonly LaneDamage[],
+    { cause, ended }: { readonly cause?: unknown; readonly ended?: Promise<unknown> } = {},
   ) {
-    super(`The thread of lane ${lane} ended in mid-step.`);
+    super(`The thread of lane ${lane} ended in mid-step.`, ...(cause === undefined ? [] : [{ cause }]));
+    if (ended !== undefined) this.ended = ended;
   }
 }

@@ -106,6 +106,10 @@ export class LaneRunner {
       program[a + 13]!,
       program[a + 14]!,
       program[a + 15]!,
+      program[a + 16]!,
+      program[a + 17]!,
+      program[a + 18]!,
+      program[a + 19]!,
     );
   }
 

@@ -49,6 +49,10 @@ export class WorkerPool {
   #holders = 0;
   /** A program is being run, or about to be: its memory and the doorbell are taken. */
   #busy = false;
+  /** The generation that the lanes run without the caller. */
+  #running: number | undefined;
+  /** What ended a thread since the last bell. */
+  #cause: unknown;
 
   /** @param patience - milliseconds after which a synchronous step gives a silent lane up */
   constructor(lanes: number, kernels: KernelChoice, patience: number, events: PoolEvents) {
@@ -132,8 +136,10 @@ export class WorkerPool {
         return free;
       },
     });
-    // A thread that ends by an error is lost like any other: its `exit` says so. Unheard, the error would end the process.
-    piscina.on("error", () => {});
+    // A thread that ends by an error is lost like any other: its `exit`, which follows, says so. This is the cause.
+    piscina.on("error", (error) => {
+      this.#cause = error;
+    });
     return piscina;
   }
 
@@ -202,11 +208,14 @@ export class WorkerPool {
       this.#publish(writer);
       if (!this.isReady) await this.start();
       const program = this.#program;
+      this.#cause = undefined;
       const generation = this.#control.ring(this.lanes, false);
+      this.#running = generation;
       await this.#finished(generation, program);
       return program;
     }).finally(() => {
       this.#busy = false;
+      this.#running = undefined;
     });
   }
 
@@ -230,7 +239,7 @@ export class WorkerPool {
     } finally {
       this.#onLoss = undefined;
     }
-    if (lost >= 0) throw new LaneLostError(lost, damageOf(program, this.#progress()));
+    if (lost >= 0) throw new LaneLostError(lost, damageOf(program, this.#progress()), { cause: this.#cause });
   }
 
   /** Runs a program with the caller as lane 0. The pool must be ready. Blocks the calling thread. */
@@ -244,24 +253,36 @@ export class WorkerPool {
       barrier: (phase) => this.#control.barrier(phase, this.lanes),
     };
     runner.run(program, 0, progress);
-    let idleSince = performance.now();
-    let before = -1;
-    while (!this.#allDone(generation, 1)) {
-      const now = this.#progress().reduce((sum, lane) => sum + lane.completed, 0);
-      if (now !== before) idleSince = performance.now();
-      before = now;
-      if (performance.now() - idleSince > this.#patience) {
-        this.#control.giveUp();
-        throw new LaneLostError(this.#endSilent(generation), damageOf(program, this.#progress()));
-      }
-      const count = Atomics.load(this.#control.words, DONE_COUNT);
-      if (!this.#allDone(generation, 1)) Atomics.wait(this.#control.words, DONE_COUNT, count, 50);
+    if (!this.#waitFor(generation, 1)) {
+      this.#control.giveUp();
+      const silent = this.#endSilent(generation);
+      throw new LaneLostError(silent.first, damageOf(program, this.#progress()), { ended: silent.ended });
     }
     return program;
   }
 
-  /** Ends the lanes that have not finished, which are then replaced. Returns the first of them. */
-  #endSilent(generation: number): number {
+  /** Blocks the calling thread until no lane runs. False when a lane makes no progress. */
+  settle(): boolean {
+    return this.#running === undefined || this.#waitFor(this.#running, 0);
+  }
+
+  /** Blocks until the lanes from `first` on are done or lost; false when there is no progress. */
+  #waitFor(generation: number, first: number): boolean {
+    let idleSince = performance.now();
+    let before = -1;
+    while (!this.#allDone(generation, first)) {
+      const now = this.#progress().reduce((sum, lane) => sum + lane.completed, 0);
+      if (now !== before) idleSince = performance.now();
+      before = now;
+      if (performance.now() - idleSince > this.#patience) return false;
+      const count = Atomics.load(this.#control.words, DONE_COUNT);
+      if (!this.#allDone(generation, first)) Atomics.wait(this.#control.words, DONE_COUNT, count, 50);
+    }
+    return true;
+  }
+
+  /** Ends the lanes that have not finished, which are then replaced: the first of them, and when all have ended. */
+  #endSilent(generation: number): { first: number; ended: Promise<unknown> } {
     const silent = this.#members.flatMap((lane, index) =>
       index > 0 && lane !== undefined && !this.#control.isDone(index, generation) ? [{ lane, index }] : [],
     );
@@ -269,7 +290,7 @@ export class WorkerPool {
       lane.lost = true;
       void lane.worker.terminate();
     }
-    return silent[0]?.index ?? 0;
+    return { first: silent[0]?.index ?? 0, ended: Promise.all(silent.map(({ lane }) => lane.gone)) };
   }
 
   /** Whether a program can be run by runSync at once. */

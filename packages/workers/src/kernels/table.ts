@@ -13,6 +13,8 @@ const operations = [
   { name: "ema", clipArgument: -1, writes: true },
   { name: "rowwiseDense", clipArgument: 9, writes: true },
   { name: "rowwiseRows", clipArgument: 13, writes: true },
+  { name: "catchUp", clipArgument: -1, writes: true },
+  { name: "dealRows", clipArgument: -1, writes: false },
 ] as const;
 
 export type KernelOperation = (typeof operations)[number]["name"];

@@ -24,6 +24,8 @@ export interface Block {
   readonly arena: Arena;
   readonly offset: number;
   readonly byteLength: number;
+  /** Everything of the block from this byte on was zero when it was handed out. */
+  readonly cleanFrom: number;
 }
 
 /** One shared WebAssembly memory with allocation, staggering and reuse. */
@@ -63,8 +65,11 @@ export class Arena {
     return this.#end;
   }
 
-  /** Zeroed bytes at a 64-byte boundary, or undefined when the arena is full. */
-  allocate(byteLength: number, zero = true): Block | undefined {
+  /**
+   * Bytes at a 64-byte boundary, or undefined when the arena is full.
+   * @param zero - whether they are zeroed, or how many of them at the beginning
+   */
+  allocate(byteLength: number, zero: boolean | number = true): Block | undefined {
     const size = roundUp(Math.max(byteLength, 1), LINE) + gapAfter(byteLength);
     let offset = this.#free.take(size);
     if (offset < 0) {
@@ -72,11 +77,11 @@ export class Arena {
       offset = this.#free.take(size);
     }
     this.#taken.set(offset, size);
-    if (zero && offset < this.#highWater) {
-      new Uint8Array(this.memory.buffer, offset, Math.min(size, this.#highWater - offset)).fill(0);
-    }
+    const used = Math.min(size, Math.max(0, this.#highWater - offset));
+    const zeroed = zero === true ? used : Math.min(used, Number(zero));
+    if (zeroed > 0) new Uint8Array(this.memory.buffer, offset, zeroed).fill(0);
     this.#highWater = Math.max(this.#highWater, offset + size);
-    return { arena: this, offset, byteLength };
+    return { arena: this, offset, byteLength, cleanFrom: zeroed === used ? 0 : used };
   }
 
   release(block: Block): void {
@@ -91,7 +96,11 @@ export class Arena {
     const needed = size - this.#free.tail(this.#end);
     if (this.#end + needed > limit) return false;
     const bytes = Math.min(roundUp(Math.max(needed, GROWTH_STEP), PAGE), limit - this.#end);
-    this.memory.grow(bytes / PAGE);
+    try {
+      this.memory.grow(bytes / PAGE);
+    } catch {
+      return false;
+    }
     this.#free.give(this.#end, bytes);
     this.#end += bytes;
     return true;

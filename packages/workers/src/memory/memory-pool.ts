@@ -21,6 +21,8 @@ export interface Home {
 export interface Residency {
   /** The host's copy is about to be seen, and perhaps written. Throws when it is not the current one. */
   hostAccess(memory: number, offset: number): void;
+  /** The same for who only reads. */
+  hostRead(memory: number, offset: number): void;
   /** Fills the target with the array's current values; undefined when the host's copy has them. */
   read(memory: number, offset: number, target: Uint8Array): Promise<void> | undefined;
   /** The array is no more. */
@@ -85,8 +87,8 @@ export class MemoryPool {
     return { arena, reserved, users: 0, gradientLent: false };
   }
 
-  /** A block beside the variable that lives at `home`. */
-  allocateAt(home: Home, bytes: number, zero = true): Block {
+  /** A block beside the variable that lives at `home`. @param zero - as of {@link Arena.allocate} */
+  allocateAt(home: Home, bytes: number, zero: boolean | number = true): Block {
     const block = home.arena.allocate(bytes, zero);
     if (block === undefined) {
       if (home.users === 0) home.arena.reserved -= home.reserved;
@@ -116,14 +118,29 @@ export class MemoryPool {
 
   /** The arena that a view lies in, if it is one of this pool's. */
   arenaOf(view: ArrayBufferView): Arena | undefined {
-    return this.#owners.get(view.buffer);
+    return this.arenaOfBuffer(view.buffer);
+  }
+
+  /** The arena that a buffer shows, if this pool handed it out. */
+  arenaOfBuffer(buffer: ArrayBufferLike): Arena | undefined {
+    return this.#owners.get(buffer);
   }
 
   #addArena(): Arena {
-    const arena = new Arena(this.arenas.length, this.#maxBytes);
+    const arena = newArena(this.arenas.length, this.#maxBytes);
     this.arenas.push(arena);
     this.#onArena(arena);
     return arena;
+  }
+}
+
+/** @throws MemoryExhaustedError when the process has no address space left for it */
+function newArena(id: number, maxBytes: number): Arena {
+  try {
+    return new Arena(id, maxBytes);
+  } catch (error) {
+    if (error instanceof RangeError) throw new MemoryExhaustedError(maxBytes);
+    throw error;
   }
 }
 

@@ -32,6 +32,18 @@ export interface Accelerator {
   changed(memory: number, offset: number): void;
   /** Fills a target of the array's size with the array as it is after everything launched. */
   download(memory: number, offset: number, target: Uint8Array): Promise<void>;
+  /**
+   * Fills a target with rows of an array, as they are after everything launched.
+   * @param rowSize - elements of a row
+   * @param rows - row numbers within the array
+   */
+  gather(
+    memory: number,
+    offset: number,
+    rowSize: number,
+    rows: Uint32Array,
+    target: Uint8Array,
+  ): Promise<void>;
   /** Gives an array's room back. */
   drop(memory: number, offset: number): void;
   memoryUse(): { readonly held: number; readonly free?: number };

@@ -32,6 +32,12 @@ export interface SegmentPlan {
   /** 0 where the step keeps no averages. */
   readonly average: number;
   readonly gradient: SegmentGradient;
+  /** The lazy block of the segment (see lazy-block.ts), or 0: averages of all rows are kept at every step. */
+  readonly lazy: number;
+  /** The version words of the segment's row blocks, by which readers on other threads see that a row is being written. */
+  readonly versions: number;
+  /** Number of those words less one: a power of two less one. */
+  readonly versionMask: number;
 }
 
 export type SegmentGradient =
@@ -47,10 +53,10 @@ export type SegmentGradient =
 
 export interface UpdatePlan {
   /**
-   * `adagrad`: clip, update and average. `clip`: clip the gradient in place. `average`: averages only. `norm`: nothing
-   * but its part of the step's norm.
+   * `adagrad`: clip, update and average. `clip`: clip the gradient in place. `average`: averages only. `catchUp`: bring
+   * lazy averages of all rows up to date. `norm`: nothing but its part of the step's norm.
    */
-  readonly operation: "adagrad" | "clip" | "average" | "norm";
+  readonly operation: "adagrad" | "clip" | "average" | "catchUp" | "norm";
   /** The variable's name, for people. */
   readonly name?: string;
   /** Where the variable is to live; `auto` by default. */
@@ -94,11 +100,12 @@ export interface LaneDamage {
   readonly state: "unknown" | "notApplied" | "applied";
   /** Flat elements [start, end), for dense work. */
   readonly elements?: readonly [number, number];
-  /** For row work: the rows of this segment that belong to the lane are `(row >> shift) % lanes === lane`. */
+  /** For row work: the rows of this segment that belong to the lane are `((row >> shift) & mask) % lanes === lane`. */
   readonly rows?: {
     readonly segment: number;
     readonly lane: number;
     readonly lanes: number;
     readonly shift: number;
+    readonly mask: number;
   };
 }

@@ -1,31 +1,19 @@
 import { dtypeInfo } from "../dtype.js";
-import {
-  averageKinds,
-  clipKinds,
-  type Kernel,
-  type KernelOperation,
-  kernelFor,
-  NORM_BLOCK,
-} from "../kernels/table.js";
+import { averageKinds, clipKinds, kernelFor, NORM_BLOCK } from "../kernels/table.js";
 import type { SegmentPlan, StepPlan, UpdatePlan } from "./contract.js";
+import { dealsInTurn, lowerCatchUp, lowerRows } from "./lower-rows.js";
+import { add, addTile, type ClipArguments, type Lowering, type Scratch } from "./lowering.js";
 import { ProgramWriter } from "./program.js";
-import { dealsRows, ownerShift, rowTiles, tiles } from "./shards.js";
+import { rowTiles, tiles } from "./shards.js";
 
-/** Temporary memory of one step. */
-export interface Scratch {
-  /** Byte offset of `bytes` (not zeroed) in a memory; given back when the step has ended. */
-  take(memory: number, bytes: number): number;
-  /** Bytes that the row kernel needs to group this many slices. */
-  rowsBytes(sliceCount: number): number;
-}
+/** Norms, and the dealing of slices to lanes. */
+const PREPARE = 0;
 
-const NORMS = 0;
-
-/** Turns a step plan into kernel calls for `lanes` lanes: norms first, then updates, then averages of tables. */
+/** Turns a step plan into kernel calls for `lanes` lanes: preparations, then updates, then averages of tables. */
 export function lower(plan: StepPlan, lanes: number, scratch: Scratch): ProgramWriter {
   const byNorm = plan.clip.kind === "norm" || plan.clip.kind === "globalNorm";
-  const tableAverages = plan.average !== null && plan.updates.some(hasSlices);
-  const updates = byNorm ? 1 : 0;
+  const tableAverages = plan.average !== null && plan.updates.some(hasTableAverage);
+  const updates = byNorm || plan.updates.some((update) => dealsInTurn(update, lanes)) ? 1 : 0;
   const writer = new ProgramWriter(1 + updates + (tableAverages ? 1 : 0), lanes);
   const groups = byNorm ? lowerNorms(plan, writer, scratch) : null;
   const rowScratch = new Map<string, number>();
@@ -39,25 +27,9 @@ export function lower(plan: StepPlan, lanes: number, scratch: Scratch): ProgramW
   return writer;
 }
 
-interface ClipArguments {
-  readonly group: number;
-  readonly kind: number;
-  readonly a: number;
-}
-
-interface Lowering {
-  readonly plan: StepPlan;
-  readonly writer: ProgramWriter;
-  readonly update: UpdatePlan;
-  readonly index: number;
-  readonly clip: ClipArguments;
-  readonly phase: number;
-  readonly scratch: Scratch;
-  readonly rowScratch: Map<string, number>;
-}
-
-function hasSlices(update: UpdatePlan): boolean {
-  return update.segments.some((segment) => segment.gradient.kind === "slices");
+/** Whether averages of all rows follow the update of some. */
+function hasTableAverage(update: UpdatePlan): boolean {
+  return update.segments.some(({ gradient, lazy }) => gradient.kind === "slices" && lazy === 0);
 }
 
 function clipArguments(plan: StepPlan, group: number): ClipArguments {
@@ -99,7 +71,7 @@ function lowerNorms(plan: StepPlan, writer: ProgramWriter, scratch: Scratch): nu
           tile.count,
           partials + (tile.start / NORM_BLOCK) * 8,
         ];
-        add(writer, NORMS, tile.lane, kernelFor("sumSquares", update.dtype), segment, index, s, tile, args);
+        add(writer, PREPARE, tile.lane, kernelFor("sumSquares", update.dtype), segment, index, s, tile, args);
       }
     });
     return writer.groups.length - 1;
@@ -117,12 +89,13 @@ function lowerSegment(lowering: Lowering, segment: SegmentPlan, s: number): void
   const { update, plan } = lowering;
   if (update.operation === "norm") return;
   if (update.operation === "clip") lowerClip(lowering, segment, s);
+  else if (update.operation === "catchUp") lowerCatchUp(lowering, segment, s);
   else if (update.operation === "average") lowerAverage(lowering, segment, s, lowering.phase);
   else if (segment.gradient.kind === "dense" && update.rowwise) lowerRowwise(lowering, segment, s);
   else if (segment.gradient.kind === "dense") lowerDense(lowering, segment, s);
   else if (segment.gradient.kind === "slices") {
     if (segment.gradient.count > 0 && update.rowSize > 0) lowerRows(lowering, segment, s);
-    if (plan.average !== null) lowerAverage(lowering, segment, s, lowering.phase + 1);
+    if (plan.average !== null && segment.lazy === 0) lowerAverage(lowering, segment, s, lowering.phase + 1);
   }
 }
 
@@ -184,55 +157,6 @@ function lowerDense(lowering: Lowering, segment: SegmentPlan, s: number): void {
   }
 }
 
-function lowerRows(lowering: Lowering, segment: SegmentPlan, s: number): void {
-  const { writer, update, clip, scratch, rowScratch } = lowering;
-  const { gradient } = segment;
-  if (gradient.kind !== "slices") return;
-  const dealt = dealsRows(gradient.count, update.rowSize, writer.lanes);
-  const lanes = dealt ? writer.lanes : 1;
-  const shift = ownerShift(update.rowSize * dtypeInfo[update.dtype].bytes);
-  for (let i = 0; i < lanes; i++) {
-    const lane = dealt ? i : update.pin % writer.lanes;
-    const args = [
-      segment.variable,
-      segment.accumulator,
-      update.rowSize,
-      gradient.indices,
-      gradient.values,
-      gradient.count,
-      i,
-      lanes,
-      shift,
-      laneScratch(rowScratch, scratch, segment.memory, lane, scratch.rowsBytes(gradient.count)),
-      update.learningRate,
-      update.epsilon,
-      clip.kind,
-      clip.a,
-      0,
-      update.perRow ? 1 : 0,
-    ];
-    const rows = { lane, start: segment.start, count: -1 };
-    const operation = update.rowwise ? "rowwiseRows" : "adagradRows";
-    addTile(lowering, lowering.phase, operation, segment, s, rows, args);
-  }
-}
-
-/** A lane runs its calls one after another, so calls of the same size can share the lane's scratch. */
-function laneScratch(
-  known: Map<string, number>,
-  scratch: Scratch,
-  memory: number,
-  lane: number,
-  bytes: number,
-): number {
-  const key = `${memory}/${lane}/${bytes}`;
-  const found = known.get(key);
-  if (found !== undefined) return found;
-  const offset = scratch.take(memory, bytes);
-  known.set(key, offset);
-  return offset;
-}
-
 function lowerClip(lowering: Lowering, segment: SegmentPlan, s: number): void {
   const { writer, update, clip } = lowering;
   if (clip.kind === clipKinds.none) return;
@@ -251,50 +175,4 @@ function lowerAverage(lowering: Lowering, segment: SegmentPlan, s: number, phase
     const args = [segment.variable + shift, segment.average + shift, tile.count, ...average];
     addTile(lowering, phase, "ema", segment, s, tile, args);
   }
-}
-
-interface TaskTile {
-  readonly lane: number;
-  readonly start: number;
-  readonly count: number;
-}
-
-function addTile(
-  { writer, update, index, clip }: Lowering,
-  phase: number,
-  operation: KernelOperation,
-  segment: SegmentPlan,
-  s: number,
-  tile: TaskTile,
-  args: readonly number[],
-): void {
-  const kernel = kernelFor(operation, update.dtype);
-  const group = kernel.clipArgument >= 0 ? clip.group : -1;
-  add(writer, phase, tile.lane, kernel, segment, index, s, tile, args, group);
-}
-
-function add(
-  writer: ProgramWriter,
-  phase: number,
-  lane: number,
-  kernel: Kernel,
-  segment: SegmentPlan,
-  update: number,
-  s: number,
-  tile: TaskTile,
-  args: readonly number[],
-  group = -1,
-): void {
-  const start = tile.count < 0 ? segment.start : segment.start + tile.start;
-  const { memory } = segment;
-  writer.add(phase, lane, {
-    kernel: kernel.id,
-    memory,
-    group,
-    update,
-    start,
-    count: tile.count,
-    segment: s,
-    args,
-  });
 }

@@ -1,0 +1,254 @@
+import { IndexError, StateError } from "../errors/index.js";
+import { copyRows, type UnitBytes, type Units, unitsOf } from "./copy-rows.js";
+import { CutRowReader } from "./cut-rows.js";
+import type { SharedHeader } from "./header.js";
+import { LazyCopy } from "./lazy-copy.js";
+import { fence } from "./patience.js";
+import { ReadGuard } from "./read-guard.js";
+import {
+  type Reader,
+  type RowLayout,
+  type RowSegment,
+  type RowTarget,
+  rowBytesOf,
+  targetOf,
+} from "./row-layout.js";
+
+/** What can be read of a segment now. */
+interface Part {
+  readonly index: number;
+  readonly segment: RowSegment;
+  readonly firstRow: number;
+  readonly endRow: number;
+  readonly source: Units;
+  readonly versions: Int32Array;
+}
+
+/** Most rows, and about the most bytes, that are copied between two looks at the version words. */
+const BATCH_ROWS = 64;
+const BATCH_BYTES = 65_536;
+/** Row blocks of at least so many bytes are copied as a whole where all rows are wanted. */
+const WHOLE_BLOCK = 1024;
+/** Row numbers that are listed at a time otherwise. */
+const LISTED = 4096;
+
+/** @param checksAlive - false for the owner, which holds the memory while it reads */
+export function readerOf(layout: RowLayout, header: SharedHeader, checksAlive: boolean): Reader {
+  const { rowSize, segments } = layout;
+  const cut = rowSize > 0 && segments.some(({ start }) => start % rowSize !== 0);
+  return new (cut ? CutRowReader : RowReader)(layout, header, checksAlive);
+}
+
+/**
+ * Copies rows out of shared memory while other threads write them, each row as it was at one moment.
+ *
+ * A sequence lock on two levels: the word of the row's block (kernels: versions.ts), and the word for writes of the whole
+ * variable (header.ts). A reader loads both, copies, and loads both again; if one was odd or has changed, it copies
+ * again. So what it keeps was copied between two writes of the row.
+ *
+ * Order: whole-variable word, words of the rows, fence, copying, fence, words of the rows, whole-variable word. The
+ * whole-variable word is loaded atomically; the words of a batch of rows by plain loads, which are aligned and so never
+ * torn, and which the fences keep on their side of the copying. (An atomic load is a call in V8, 8 ns a row.)
+ *
+ * A reader waits for the writer of a block of rows, or of the whole variable, and never delays one.
+ */
+class RowReader implements Reader {
+  readonly #layout: RowLayout;
+  readonly #header: SharedHeader;
+  readonly #guard: ReadGuard;
+  readonly #lazyCopy: LazyCopy;
+  readonly #rowBytes: number;
+  readonly #batchRows: number;
+  #parts: readonly Part[] = [];
+  #partsLayout = -1;
+  #partsUnit: UnitBytes = 2;
+  // Of the rows of a batch: number within the segment, version, segment.
+  readonly #local = new Uint32Array(BATCH_ROWS);
+  readonly #seen = new Int32Array(BATCH_ROWS);
+  readonly #partOfRow: Part[] = [];
+  /** Positions of the rows that have to be read again. */
+  readonly #failed = new Uint32Array(BATCH_ROWS);
+
+  constructor(layout: RowLayout, header: SharedHeader, checksAlive: boolean) {
+    this.#layout = layout;
+    this.#header = header;
+    this.#guard = new ReadGuard(layout.name, header, checksAlive);
+    this.#lazyCopy = new LazyCopy(layout.dtype, layout.rowSize, header.isSlot);
+    this.#rowBytes = rowBytesOf(layout);
+    this.#batchRows = Math.min(
+      Math.max(Math.floor(BATCH_BYTES / Math.max(this.#rowBytes, 1)), 1),
+      BATCH_ROWS,
+    );
+  }
+
+  checkRows(indices: Uint32Array): void {
+    this.#guard.enter();
+    this.#openParts(this.#partsUnit);
+    const known = this.#parts[this.#parts.length - 1]?.endRow ?? 0;
+    for (const row of indices) if (row >= known) this.#refuse(row);
+  }
+
+  gather(indices: Uint32Array, from: number, to: number, target: RowTarget): void {
+    if (this.#rowBytes === 0) return;
+    for (let at = from; at < to; at += this.#batchRows)
+      this.#read(indices, at, Math.min(at + this.#batchRows, to), target);
+  }
+
+  #read(indices: Uint32Array, from: number, to: number, target: RowTarget): void {
+    const { patience } = this.#guard;
+    patience.reset();
+    for (;;) {
+      const failed = this.#attempt(indices, from, to, target);
+      if (failed === 0) return;
+      if (failed > 0 && to - from > 1) {
+        // One by one from now on: rows that are written all the time must not hold up each other.
+        for (const at of this.#failed.slice(0, failed)) this.#read(indices, at, at + 1, target);
+        return;
+      }
+      patience.pause();
+    }
+  }
+
+  /** Number of rows that must be read again, which `#failed` lists; or -1: all. */
+  #attempt(indices: Uint32Array, from: number, to: number, target: RowTarget): number {
+    this.#guard.enter();
+    this.#openParts(target.unit);
+    const local = this.#local;
+    const seen = this.#seen;
+    const parts = this.#partOfRow;
+    const { shift } = this.#layout;
+    for (let i = from; i < to; ) {
+      const part = this.#partOf(indices[i]!);
+      const { firstRow, endRow, versions } = part;
+      const mask = versions.length - 1;
+      let row = indices[i]!;
+      do {
+        const k = i - from;
+        local[k] = row - firstRow;
+        seen[k] = versions[((row - firstRow) >>> shift) & mask]!;
+        parts[k] = part;
+        row = ++i < to ? indices[i]! : -1;
+      } while (row >= firstRow && row < endRow);
+    }
+    fence();
+    const count = to - from;
+    for (let k = 0; k < count; ) {
+      const part = parts[k]!;
+      const start = k;
+      while (k < count && parts[k] === part) k++;
+      this.#copy(part, start, k, target, from);
+    }
+    fence();
+    let failed = 0;
+    for (let k = 0; k < count; k++) {
+      const { versions } = parts[k]!;
+      const now = versions[(local[k]! >>> shift) & (versions.length - 1)]!;
+      if (now !== seen[k] || (now & 1) === 1) this.#failed[failed++] = from + k;
+    }
+    return this.#guard.left() ? failed : -1;
+  }
+
+  /** Copies rows `from` to `to` of the batch, whose places in the target are `at` further on. */
+  #copy(part: Part, from: number, to: number, target: RowTarget, at: number): void {
+    const size = this.#rowBytes / target.unit;
+    const block = this.#guard.lazy ? this.#header.lazyOf(part.index) : 0;
+    if (block === 0) {
+      copyRows(part.source, target.units, this.#local, from, to, at, size);
+      return;
+    }
+    const { memory, modelOffset } = part.segment;
+    this.#lazyCopy.open(memory.buffer, block, modelOffset);
+    for (let k = from; k < to; k++) {
+      if (!this.#lazyCopy.copy(this.#local[k]!, target.values, at + k))
+        copyRows(part.source, target.units, this.#local, k, k + 1, at, size);
+    }
+  }
+
+  readRows(first: number, count: number, target: RowTarget): void {
+    if (this.#rowBytes === 0) return;
+    const rowsOfBlock = 2 ** this.#layout.shift;
+    const { patience } = this.#guard;
+    const end = first + count;
+    patience.reset();
+    for (let row = first; row < end; ) {
+      this.#guard.enter();
+      this.#openParts(target.unit);
+      if (this.#guard.lazy || rowsOfBlock * this.#rowBytes < WHOLE_BLOCK) {
+        row = this.#readListed(row, first, Math.min(end, row + LISTED), target);
+        continue;
+      }
+      const { firstRow, endRow } = this.#partOf(row);
+      const block = Math.floor((row - firstRow) / rowsOfBlock);
+      const blockEnd = Math.min(end, endRow, firstRow + (block + 1) * rowsOfBlock);
+      if (this.#copyBlock(row, blockEnd, row - first, target)) {
+        row = blockEnd;
+        patience.reset();
+      } else {
+        patience.pause();
+      }
+    }
+  }
+
+  #readListed(row: number, first: number, end: number, { values }: RowTarget): number {
+    const { rowSize } = this.#layout;
+    const part = values.subarray((row - first) * rowSize, (end - first) * rowSize);
+    const indices = Uint32Array.from({ length: end - row }, (_, i) => row + i);
+    this.gather(indices, 0, indices.length, targetOf(this.#layout, part));
+    return end;
+  }
+
+  /** Copies rows that share a version word, after `enter`; false if they must be copied again. */
+  #copyBlock(row: number, end: number, at: number, target: RowTarget): boolean {
+    const { firstRow, source, versions } = this.#partOf(row);
+    const size = this.#rowBytes / target.unit;
+    const word = ((row - firstRow) >>> this.#layout.shift) & (versions.length - 1);
+    const seen = Atomics.load(versions, word);
+    const rows = source.subarray((row - firstRow) * size, (end - firstRow) * size);
+    (target.units as Int32Array).set(rows as Int32Array, at * size);
+    return this.#guard.left() && (seen & 1) === 0 && Atomics.load(versions, word) === seen;
+  }
+
+  /** The segments as they are now, for copying in units. */
+  #openParts(unit: UnitBytes): void {
+    const { layout } = this.#header;
+    if (layout === this.#partsLayout && unit === this.#partsUnit) return;
+    const { rows } = this.#header;
+    const { segments, rowSize } = this.#layout;
+    const parts: Part[] = [];
+    for (const [index, segment] of segments.entries()) {
+      const firstRow = rowSize === 0 ? 0 : segment.start / rowSize;
+      const { buffer } = segment.memory;
+      const count = Math.min(this.#header.rowsOf(index, segment.place), rows - firstRow);
+      const bytes = count * this.#rowBytes;
+      if (count <= 0 || segment.offset + bytes > buffer.byteLength) break;
+      const source = unitsOf(unit, buffer, segment.offset, bytes);
+      const versions = new Int32Array(buffer, segment.versions, segment.mask + 1);
+      parts.push({ index, segment, firstRow, endRow: firstRow + count, source, versions });
+    }
+    this.#parts = parts;
+    this.#partsLayout = layout;
+    this.#partsUnit = unit;
+  }
+
+  #partOf(row: number): Part {
+    const parts = this.#parts;
+    let low = 0;
+    let high = parts.length - 1;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if (row < parts[middle]!.endRow) high = middle;
+      else low = middle + 1;
+    }
+    const part = parts[low];
+    return part !== undefined && row < part.endRow ? part : this.#refuse(row);
+  }
+
+  #refuse(row: number): never {
+    const { rows } = this.#header;
+    if (row < rows) {
+      const { name } = this.#layout;
+      throw new StateError(`Row ${row} of ${name} lies in memory that was added later: take a new handle.`);
+    }
+    throw new IndexError({ argument: "indices", received: row, expected: `integers from 0 to ${rows - 1}` });
+  }
+}

@@ -1,0 +1,168 @@
+import {
+  type Block,
+  type DType,
+  dtypeInfo,
+  type Home,
+  type MemoryPool,
+  NORM_BLOCK,
+  type TypedArray,
+  versionMask,
+  viewOf,
+} from "@shardgrad/workers";
+
+/** A contiguous part of an array that lies in one memory. A resize replaces the object, never its memory. */
+export interface StorageSegment {
+  /** First element of the segment. */
+  readonly start: number;
+  readonly count: number;
+  readonly home: Home;
+  readonly block: Block;
+  /**
+   * Live elements, which the caller may write. @throws StaleValuesError when a device has changed them since the host's
+   * copy was current
+   */
+  readonly view: TypedArray;
+  readonly versions: RowVersions;
+  readonly room: SegmentRoom;
+}
+
+/** A segment whose elements may leave for a device: who asks for them here is told when they did. */
+export function segmentOf(
+  memory: MemoryPool,
+  dtype: DType,
+  segment: Omit<StorageSegment, "view">,
+): StorageSegment {
+  const { home, block, count } = segment;
+  const view = viewOf(dtype, memory.bufferOf(home.arena), block.offset, count);
+  const { start, versions, room } = segment;
+  return {
+    ...{ start, count, home, block, versions, room },
+    get view() {
+      memory.residency?.hostAccess(home.arena.id, block.offset);
+      return view;
+    },
+  };
+}
+
+/** What a segment's block has room for; the same object for all sizes that the segment takes. */
+export interface SegmentRoom {
+  /** Elements that fit; whole rows where a row fits into a memory. */
+  readonly capacity: number;
+  /** The elements from here on are zero still: no row ever had them. */
+  clean: number;
+}
+
+/** The version words of a segment's row blocks, for its capacity; slots share those of their model variable. */
+export interface RowVersions {
+  readonly block: Block;
+  /** Number of words less one. */
+  readonly mask: number;
+  /** Arrays that share the words; they are freed with the last. */
+  users: number;
+}
+
+/** Where a segment is to lie. */
+export interface Placement {
+  readonly home: Home;
+  readonly start: number;
+  readonly count: number;
+  readonly capacity: number;
+  /** Words to share, or the mask of new ones. */
+  readonly versions: RowVersions | number;
+}
+
+function makeSegment(
+  memory: MemoryPool,
+  dtype: DType,
+  { home, start, count, capacity, versions: sharedOrMask }: Placement,
+  zeroed: boolean,
+): StorageSegment {
+  const { bytes } = dtypeInfo[dtype];
+  const versions = typeof sharedOrMask === "number" ? newVersions(memory, home, sharedOrMask) : sharedOrMask;
+  versions.users++;
+  try {
+    const block = memory.allocateAt(home, capacity * bytes, zeroed ? count * bytes : false);
+    const room = { capacity, clean: Math.max(zeroed ? count : 0, Math.ceil(block.cleanFrom / bytes)) };
+    return segmentOf(memory, dtype, { start, count, home, block, versions, room });
+  } catch (error) {
+    letGoOf(memory, home, versions);
+    throw error;
+  }
+}
+
+/**
+ * Several segments, or none.
+ * @param zeroed - whether their elements are zero; else `room.clean` says from where on
+ * @throws MemoryExhaustedError
+ */
+export function makeSegments(
+  memory: MemoryPool,
+  dtype: DType,
+  placements: Iterable<Placement>,
+  zeroed: boolean,
+): StorageSegment[] {
+  const made: StorageSegment[] = [];
+  try {
+    for (const placement of placements) made.push(makeSegment(memory, dtype, placement, zeroed));
+  } catch (error) {
+    freeSegments(memory, made);
+    throw error;
+  }
+  return made;
+}
+
+export function freeSegments(memory: MemoryPool, segments: readonly StorageSegment[]): void {
+  for (const { home, block, versions } of segments) {
+    memory.residency?.released(home.arena.id, block.offset);
+    memory.releaseAt(home, block);
+    letGoOf(memory, home, versions);
+  }
+}
+
+function newVersions(memory: MemoryPool, home: Home, mask: number): RowVersions {
+  return { block: memory.allocateAt(home, 4 * (mask + 1)), mask, users: 0 };
+}
+
+function letGoOf(memory: MemoryPool, home: Home, versions: RowVersions): void {
+  versions.users--;
+  if (versions.users === 0) memory.releaseAt(home, versions.block);
+}
+
+/** How a variable may be cut into segments. */
+export interface Cuts {
+  /** Elements between possible cuts: whole rows, and whole norm blocks where both fit. */
+  readonly unit: number;
+  /** Elements of a whole row, or 1 where a row is cut. */
+  readonly row: number;
+  /** Most elements of a segment. */
+  readonly most: number;
+}
+
+/**
+ * Cuts between whole rows, and on whole blocks of the sum of squares where both fit, so that the cut does not show in
+ * the bits of a norm. A row too long for one memory is cut inside; such a variable takes dense gradients only.
+ */
+export function cutsOf(memory: MemoryPool, dtype: DType, rowSize: number): Cuts {
+  const fits = Math.floor(memory.segmentBytes / dtypeInfo[dtype].bytes);
+  const row = rowSize <= fits ? Math.max(rowSize, 1) : 1;
+  const both = row * (NORM_BLOCK / greatestCommonDivisor(row, NORM_BLOCK));
+  const unit = both <= fits ? both : row;
+  return { unit, row, most: Math.floor(fits / unit) * unit };
+}
+
+function greatestCommonDivisor(a: number, b: number): number {
+  return b === 0 ? a : greatestCommonDivisor(b, a % b);
+}
+
+/** Where a segment with room of its own goes. */
+export function placed(
+  memory: MemoryPool,
+  dtype: DType,
+  rowSize: number,
+  part: Pick<Placement, "start" | "count" | "capacity">,
+): Placement {
+  const { bytes } = dtypeInfo[dtype];
+  const rows = rowSize === 0 ? 0 : Math.ceil(part.capacity / rowSize);
+  const versions = versionMask(rows, rowSize * bytes);
+  return { ...part, home: memory.reserve(part.capacity * bytes), versions };
+}
