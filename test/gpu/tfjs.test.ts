@@ -114,6 +114,19 @@ describe.each(["cpu", "wasm"] as TfBackend[])("tfjs that the application hands o
     expect(await weights.read()).toEqual(same.data);
   });
 
+  test("rows are gathered there, without the table", async () => {
+    const table = Variable.ones([6, 2], { runtime });
+    const same = Variable.ones([6, 2], { runtime, device: "cpu" });
+    const gradient = Float32Array.from({ length: 12 }, (_, i) => i);
+    await new Adagrad({ learningRate: 1, runtime }).applyGradients([
+      [gradient, table],
+      [gradient, same],
+    ]);
+    expect(() => table.gather([5, 0])).toThrow(StaleValuesError);
+    expect(await table.gatherAsync([5, 0, 5])).toEqual(same.gather([5, 0, 5]));
+    expect(() => table.data, "the table stays").toThrow(StaleValuesError);
+  });
+
   test("variables and averages that were made the same go their own ways, over many steps", async () => {
     const cpu = new Runtime({ device: "cpu", threads: 0 });
     const states = [runtime, cpu].map(async (on) => {
