@@ -21,6 +21,8 @@ export interface TfjsDevice {
   readonly description: string;
   readonly isSoftware: boolean;
   readonly lost: Accelerator["lost"];
+  /** Whether its `scatterND` adds in list order. */
+  readonly addsInOrder: boolean;
 }
 
 /**
@@ -36,18 +38,20 @@ export class TfjsAccelerator implements Accelerator {
   readonly #tf: Tf;
   readonly #host: HostMemory;
   readonly #tensors: Tensors;
+  readonly #addsInOrder: boolean;
   /** The global norm of the last launch, until `settled` takes it. */
   #norm: number | undefined;
   /** An array that the last launch has changed. */
   #last: { readonly memory: number; readonly offset: number } | undefined;
 
-  constructor(tf: Tf, host: HostMemory, { description, isSoftware, lost }: TfjsDevice) {
+  constructor(tf: Tf, host: HostMemory, { description, isSoftware, lost, addsInOrder }: TfjsDevice) {
     this.#tf = tf;
     this.#host = host;
     this.#tensors = new Tensors(tf, host);
     this.description = description;
     this.isSoftware = isSoftware;
     this.lost = lost;
+    this.#addsInOrder = addsInOrder;
   }
 
   refusal({ operation, dtype, rowSize, rowwise, segments }: UpdatePlan): string | undefined {
@@ -154,18 +158,20 @@ export class TfjsAccelerator implements Accelerator {
     this.#norm = globalNorm;
   }
 
-  #stage(update: UpdatePlan, segment: SegmentPlan): Staged {
+  #stage(context: UpdateContext, segment: SegmentPlan): Staged {
     const { memory, count, gradient } = segment;
     if (gradient.kind === "dense") {
       return { dense: hostTensor(this.#tf, this.#host, memory, gradient.offset, [count]) };
     }
     if (gradient.kind === "none" || gradient.count === 0) return undefined;
-    return { slices: stageSlices(this.#tf, this.#host, update, segment, gradient) };
+    return {
+      slices: stageSlices(this.#tf, this.#host, context, segment, gradient, this.#addsInOrder),
+    };
   }
 
   #updateSegment(context: UpdateContext, segment: SegmentPlan, average: StepPlan["average"]): void {
     const { memory } = segment;
-    const gradient = this.#stage(context.update, segment);
+    const gradient = this.#stage(context, segment);
     const before = {
       variable: this.#tensors.tensorOf(memory, segment.variable),
       accumulator: this.#tensors.tensorOf(memory, segment.accumulator),

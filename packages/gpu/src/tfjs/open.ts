@@ -33,6 +33,7 @@ export async function openTfjs({
       description: `tfjs ${versionOf(given)}with its back end "${name}"`,
       isSoftware,
       lost: lossOf(tf.backend()),
+      addsInOrder: isSoftware || name === "webgl",
     });
   } catch (error) {
     return `tfjs: it does not work: ${explained(error)}`;

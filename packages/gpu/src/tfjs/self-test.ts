@@ -1,6 +1,7 @@
 import type { UpdatePlan } from "@shardgrad/workers";
 import { clipBy, clipByNorm } from "./clipping.js";
 import { Scalars } from "./scalars.js";
+import { slicesInOrder } from "./slice-sums.js";
 import type { Tf, TfTensor } from "./tf.js";
 import { denseUpdate, rowsUpdate } from "./updates.js";
 
@@ -71,7 +72,6 @@ export async function withoutSideEffects(tf: Tf): Promise<Tf> {
 /** Numbers whose results are exact: a dense step, and one whose two slices name the same row. */
 function steps(tf: Tf, scalars: Scalars): TfTensor[] {
   const float = (values: number[], shape: number[]) => tf.tensor(Float32Array.from(values), shape, "float32");
-  const integers = (values: number[], shape: number[]) => tf.tensor(Int32Array.from(values), shape, "int32");
   const gradient = float([3, 3, 3, 3], [4]);
   // The norm is 6: clipped by it to 3, a gradient of 3 is 1.5.
   const clip = clipByNorm(tf, 3, 6, scalars);
@@ -88,8 +88,9 @@ function steps(tf: Tf, scalars: Scalars): TfTensor[] {
     { ...tensors(), accumulator: float([0, 0, 39, 39], [4]) },
     {
       values: float([3, 3, 4, 4], [2, 2]),
-      rows: integers([1], [1]),
-      slots: { ofSlices: integers([0, 0], [2, 1]), ofRowsAndSlices: integers([0, 0, 0], [3, 1]) },
+      rows: tf.tensor(Int32Array.of(1), [1], "int32"),
+      // Both slices name the row.
+      sums: slicesInOrder(tf, { order: Uint32Array.of(0, 1), groups: Uint32Array.of(1, 0, 2, 0) }),
     },
   );
   const fine = tf.add(float([1], [1]), float([2 ** -20], [1]));

@@ -40,29 +40,17 @@ export function denseUpdate(
 export function rowsUpdate(
   { tf, scalars, update, clip }: UpdateContext,
   { variable, accumulator }: SegmentTensors,
-  { values, rows, slots }: StagedSlices,
+  { values, rows, sums: sliceSums }: StagedSlices,
 ): Pick<SegmentTensors, "variable" | "accumulator"> {
   const { rowwise, rowSize, perRow } = update;
   const table = tf.reshape(variable, [variable.size / rowSize, rowSize]);
   const sums = tf.reshape(accumulator, [variable.size / rowSize, rowwise ? 1 : rowSize]);
   const clipped = clip(values);
   const before = tf.gather(sums, rows);
-  let g: TfTensor;
-  let after: TfTensor;
-  if (slots === undefined) {
-    // A sum of slices starts from +0: it is never -0.
-    g = tf.add(clipped, scalars.of(0));
-    after = tf.add(before, squares(tf, scalars, update, clipped));
-  } else {
-    g = tf.scatterND(slots.ofSlices, clipped, [rows.size, rowSize]);
-    after = perRow
-      ? tf.add(before, squares(tf, scalars, update, g))
-      : tf.scatterND(
-          slots.ofRowsAndSlices,
-          tf.concat([before, squares(tf, scalars, update, clipped)], 0),
-          before.shape as number[],
-        );
-  }
+  const g = sliceSums.of(clipped);
+  const after = perRow
+    ? tf.add(before, squares(tf, scalars, update, g))
+    : sliceSums.onto(before, squares(tf, scalars, update, clipped));
   const moved = step(tf, scalars, update, tf.gather(table, rows), after, g);
   const at = tf.reshape(rows, [rows.size, 1]);
   return {
