@@ -23,9 +23,9 @@ export type { OptimizerOptions } from "./optimizer/options.js";
 export type { ReferenceOptions } from "./optimizer/slots.js";
 export type { KernelUpdate, StepGradient } from "./optimizer/step.js";
 export type { VariablePlacement } from "./placement/policy.js";
+export type { Placement } from "./runtime/placement.js";
 export {
   type CloseOptions,
-  type Placement,
   Runtime,
   type RuntimeEvents,
   type RuntimeOptions,

@@ -9,13 +9,13 @@ import {
 } from "@shardgrad/workers";
 import { ArgumentError, ClosedRuntimeError, OptionError } from "../errors/index.js";
 import { SafeEmitter } from "../events/emitter.js";
-import { PlacedDevice, type PlacedDeviceOptions } from "../placement/placed-device.js";
-import type { VariablePlacement } from "../placement/policy.js";
+import type { PlacedDevice } from "../placement/placed-device.js";
 import { type VariableInternals, variableInternals } from "../variable/internals.js";
 import { checkDtype, checkShape, sizeOf } from "../variable/values.js";
 import { EventLoopShare } from "./event-loop-share.js";
 import { type RuntimeInternals, runtimeInternals } from "./internals.js";
 import { checkRuntimeOptions } from "./options.js";
+import { type Placement, placedDevice, placementOf } from "./placement.js";
 import { StepQueue } from "./step-queue.js";
 
 export interface RuntimeOptions {
@@ -74,18 +74,6 @@ export interface RuntimeEvents {
   error: unknown;
 }
 
-/** Where the variables of a runtime live. */
-export interface Placement {
-  /** Kind and name of the device beside the CPU; null while there is none. */
-  readonly device: { readonly kind: string; readonly description: string } | null;
-  /** Why there is none: a line for each that was tried. Empty while none was. */
-  readonly reasons: readonly string[];
-  /** Bytes held on the device. */
-  readonly deviceBytes: number;
-  /** The variables of the steps that a device was considered for. */
-  readonly variables: readonly VariablePlacement[];
-}
-
 export interface CloseOptions {
   /** Milliseconds to wait for the queue; steps that have not started by then are rejected. */
   readonly timeout?: number;
@@ -94,11 +82,6 @@ export interface CloseOptions {
 }
 
 const DEFAULT_MAX_QUEUE = 1_024;
-/** An option for tests and device packages: opens an accelerator in place of `@shardgrad/gpu`. */
-const acceleratorOpener: unique symbol = Symbol.for("shardgrad.openAccelerator") as never;
-/** What `auto` looks for. */
-const automaticKinds = ["cuda", "webgpu"] as const;
-
 let shared: Runtime | undefined;
 
 /**
@@ -140,7 +123,14 @@ export class Runtime extends SafeEmitter<RuntimeEvents> {
       this.#memory,
       { laneLost: (lane) => this.emit("workerLost", { lane, runtime: this }) },
     );
-    this.#placed = this.#placedDevice(options);
+    this.#placed = placedDevice(options, this.#device, this.#memory, {
+      lost: (device, reason) => this.emit("deviceLost", { device, reason, runtime: this }),
+      changed: (change) => {
+        const isHeard = this.wants("deviceChanged");
+        this.emit("deviceChanged", { ...change, runtime: this });
+        return isHeard;
+      },
+    });
     this.#queue = new StepQueue(options.maxQueue ?? DEFAULT_MAX_QUEUE, () => {
       if (this.wants("drain")) this.emit("drain", { runtime: this });
     });
@@ -268,14 +258,7 @@ export class Runtime extends SafeEmitter<RuntimeEvents> {
    * console.log(device, variables); // null []
    */
   placement(): Placement {
-    const accelerator = this.#placed?.accelerator;
-    return {
-      device:
-        accelerator === undefined ? null : { kind: accelerator.kind, description: accelerator.description },
-      reasons: this.#placed?.reasons ?? [],
-      deviceBytes: accelerator?.memoryUse().held ?? 0,
-      variables: this.#placed?.placements ?? [],
-    };
+    return placementOf(this.#placed);
   }
 
   /**
@@ -318,30 +301,6 @@ export class Runtime extends SafeEmitter<RuntimeEvents> {
     }
     await this.#placed?.close();
     await this.#device.close();
-  }
-
-  #placedDevice({ device = "auto", ...more }: RuntimeOptions): PlacedDevice | undefined {
-    if (device === "cpu") return undefined;
-    const named = device !== "auto";
-    const { tf } = more;
-    const options = {
-      kinds: named ? [device] : tf === undefined ? automaticKinds : ([...automaticKinds, "tfjs"] as const),
-      named,
-      // Software devices are for tests: slower than the CPU's own kernels. The back end of tfjs the application chose.
-      software: named && (device === "tfjs" || process.env.SHARDGRAD_SOFTWARE_DEVICE === "1"),
-      tf,
-      journalBytes: more.journalBytes,
-      open: (more as { [acceleratorOpener]?: PlacedDeviceOptions["open"] })[acceleratorOpener],
-    };
-    return new PlacedDevice(this.#device, this.#memory, options, {
-      lost: (name, reason) => this.emit("deviceLost", { device: name, reason, runtime: this }),
-      changed: (from, to, reason) => {
-        if (named && to === "cpu" && !this.wants("deviceChanged")) {
-          process.emitWarning(`The device "${from}" is not used: ${reason}`, { type: "ShardgradWarning" });
-        }
-        this.emit("deviceChanged", { from, to, reason, runtime: this });
-      },
-    });
   }
 
   #homeOf(near: unknown) {

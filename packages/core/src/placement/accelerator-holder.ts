@@ -1,0 +1,238 @@
+import type { Accelerator, CpuDevice, MemoryPool, Residency } from "@shardgrad/workers";
+import { StaleValuesError } from "../errors/index.js";
+import { type GatheredSegment, gatherRows } from "./gather.js";
+import { type ArrayPlace, HostCopies } from "./host-copies.js";
+import { firstLine, openAccelerator } from "./open.js";
+import { PlacementPolicy, type VariablePlacement } from "./policy.js";
+import { isHome, type Resident } from "./residents.js";
+
+export interface PlacedDeviceOptions {
+  /** What to look for, in this order. */
+  readonly kinds: readonly Accelerator["kind"][];
+  /** The device was asked for by name: everything goes there that can, and its absence is told. */
+  readonly named: boolean;
+  /** Takes a device that is software. */
+  readonly software: boolean;
+  /** The tfjs of the application. */
+  readonly tf?: object | undefined;
+  /** Most bytes of gradients in the journal; by default 512 MiB, or what lives on the device if that is more. */
+  readonly journalBytes?: number | undefined;
+  /** How it is opened; by the GPU package if not given. */
+  readonly open?: typeof openAccelerator | undefined;
+}
+
+export interface PlacedDeviceEvents {
+  lost(device: string, reason: string): void;
+  changed(from: string, to: string, reason: string): void;
+}
+
+/**
+ * An accelerator and the arrays that live there. The host's copies of them are as old as the journal is long, and with it
+ * they give everything that a lost device had. Nobody sees an old copy: who asks for one gets an error (`hostAccess`).
+ */
+export class AcceleratorHolder implements Residency {
+  protected readonly copies: HostCopies;
+  protected readonly policy: PlacementPolicy;
+  protected readonly cpu: CpuDevice;
+  protected readonly options: PlacedDeviceOptions;
+  readonly #memory: MemoryPool;
+  readonly #events: PlacedDeviceEvents;
+  #accelerator: Accelerator | undefined;
+  #opening: Promise<void> | undefined;
+  #reasons: readonly string[] = [];
+  /** What went wrong when the host took over: the next step says it. */
+  #fault: unknown;
+
+  constructor(cpu: CpuDevice, memory: MemoryPool, options: PlacedDeviceOptions, events: PlacedDeviceEvents) {
+    this.cpu = cpu;
+    this.options = options;
+    this.copies = new HostCopies(memory, options.journalBytes);
+    this.policy = new PlacementPolicy(options.named);
+    this.#memory = memory;
+    this.#events = events;
+  }
+
+  get accelerator(): Accelerator | undefined {
+    return this.#accelerator;
+  }
+
+  /** Why there is no accelerator: one line for each that was tried. */
+  get reasons(): readonly string[] {
+    return this.#reasons;
+  }
+
+  get placements(): VariablePlacement[] {
+    return this.policy.all;
+  }
+
+  /** Whether it was opened, or tried. */
+  protected get wasOpened(): boolean {
+    return this.#opening !== undefined;
+  }
+
+  protected get hasFault(): boolean {
+    return this.#fault !== undefined;
+  }
+
+  /** Opens the device that was asked for by name. */
+  async ready(): Promise<void> {
+    if (this.options.named) await this.open();
+  }
+
+  hostAccess(memory: number, offset: number): void {
+    this.hostRead(memory, offset);
+    this.#accelerator?.changed(memory, offset);
+  }
+
+  hostRead(memory: number, offset: number): void {
+    const resident = this.copies.residents.get(memory, offset);
+    if (resident === undefined) return;
+    resident.asked = true;
+    if (!isHome(resident)) throw new StaleValuesError();
+  }
+
+  /** Whether some of the arrays live on the accelerator. */
+  has(arrays: readonly ArrayPlace[]): boolean {
+    return this.copies.at(arrays).length > 0;
+  }
+
+  /** Brings arrays home, with what steps change together with them, and off the accelerator. */
+  async leave(arrays: readonly ArrayPlace[]): Promise<void> {
+    await this.moveHome(this.copies.at(arrays));
+  }
+
+  /** The same at once. @throws StaleValuesError when they are not home */
+  leaveNow(arrays: readonly ArrayPlace[]): void {
+    const residents = this.copies.residents.together(this.copies.at(arrays));
+    if (!residents.every(isHome)) throw new StaleValuesError();
+    for (const { memory, offset } of residents) this.released(memory, offset);
+  }
+
+  /**
+   * Copies rows of a variable whose current values are on the accelerator; false when they are not, or not any more.
+   * @param segments - the variable's
+   * @param rows - row numbers within the variable
+   */
+  async gather(
+    segments: readonly GatheredSegment[],
+    rowSize: number,
+    rows: Uint32Array,
+    target: Uint8Array,
+  ): Promise<boolean> {
+    const accelerator = this.#accelerator;
+    const residents = this.copies.at(segments);
+    if (accelerator === undefined || residents.length < segments.length || residents.every(isHome)) {
+      return false;
+    }
+    try {
+      await gatherRows(accelerator, segments, rowSize, rows, target);
+      return true;
+    } catch (error) {
+      this.lose(error);
+      return false;
+    }
+  }
+
+  read(memory: number, offset: number, target: Uint8Array): Promise<void> | undefined {
+    const resident = this.copies.residents.get(memory, offset);
+    if (resident === undefined || isHome(resident)) return undefined;
+    resident.asked = true;
+    return this.#accelerator!.download(memory, offset, target).catch((error) => {
+      this.lose(error);
+      target.set(this.copies.bytes(memory, offset, target.byteLength));
+    });
+  }
+
+  released(memory: number, offset: number): void {
+    const { residents } = this.copies;
+    const resident = residents.get(memory, offset);
+    if (resident !== undefined) residents.remove(resident);
+    this.#accelerator?.drop(memory, offset);
+  }
+
+  /** Makes the host's copies of everything current. */
+  async synchronize(): Promise<void> {
+    await this.#bringHome(this.copies.residents.all());
+  }
+
+  /** Brings everything home and lets the accelerator go. */
+  async close(): Promise<void> {
+    await this.#opening;
+    await this.synchronize();
+    const accelerator = this.#accelerator;
+    this.#letGo();
+    await accelerator?.close();
+  }
+
+  protected open(): Promise<void> {
+    this.#opening ??= this.#openOnce();
+    return this.#opening;
+  }
+
+  async #openOnce(): Promise<void> {
+    const { kinds, software, named, tf, open = openAccelerator } = this.options;
+    const host = { bytes: this.copies.bytes.bind(this.copies) };
+    const opened = await open({ kinds, software, host, tf });
+    if (!("launch" in opened)) {
+      this.#reasons = opened;
+      if (named) this.#events.changed(kinds[0]!, "cpu", opened.join("; "));
+      return;
+    }
+    this.#accelerator = opened;
+    this.#memory.residency = this;
+    void opened.lost.then(({ reason }) => {
+      if (this.#accelerator === opened) this.lose(new Error(reason));
+    });
+    this.#events.changed("cpu", opened.kind, opened.description);
+  }
+
+  /** Brings arrays home, with what steps change together with them, and off the accelerator. */
+  protected async moveHome(residents: readonly Resident[]): Promise<void> {
+    const together = this.copies.residents.together(residents);
+    await this.#bringHome(together);
+    for (const { memory, offset } of together) this.released(memory, offset);
+  }
+
+  /** Makes the host's copies of arrays, and of what steps change together with them, current. */
+  async #bringHome(residents: readonly Resident[]): Promise<void> {
+    const accelerator = this.#accelerator;
+    if (accelerator === undefined) return;
+    try {
+      await this.copies.refresh(accelerator, residents, () => this.#accelerator === accelerator);
+    } catch (error) {
+      this.lose(error);
+    }
+  }
+
+  /** The device is gone, or cannot be trusted: the host takes over with everything that was done. */
+  protected lose(error: unknown): void {
+    const accelerator = this.#accelerator;
+    if (accelerator === undefined) return;
+    const reason = (error as { reason?: string } | null)?.reason ?? firstLine(error);
+    try {
+      this.copies.replay((step) => this.cpu.runSync(step));
+    } catch (fault) {
+      this.#fault = fault;
+    }
+    this.#letGo();
+    this.#reasons = [`${accelerator.kind}: ${reason}`];
+    this.policy.lost("the device was lost");
+    void accelerator.close().catch(() => {});
+    this.#events.lost(accelerator.description, reason);
+    this.#events.changed(accelerator.kind, "cpu", reason);
+  }
+
+  /** @throws what kept the host from doing again what a lost device had done: some values are of an earlier step */
+  protected refuseAfterFault(): void {
+    if (this.#fault === undefined) return;
+    const fault = this.#fault;
+    this.#fault = undefined;
+    throw fault;
+  }
+
+  #letGo(): void {
+    this.#accelerator = undefined;
+    this.#memory.residency = undefined;
+    this.copies.residents.clear();
+  }
+}

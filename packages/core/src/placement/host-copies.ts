@@ -1,0 +1,108 @@
+import type { Accelerator, MemoryPool, StepPlan, UpdatePlan } from "@shardgrad/workers";
+import { Journal, type JournalEntry } from "./journal.js";
+import { bytesAt } from "./replay-room.js";
+import { isHome, type Resident, Residents } from "./residents.js";
+
+/** Where an array lies. */
+export interface ArrayPlace {
+  readonly home: { readonly arena: { readonly id: number } };
+  readonly block: { readonly offset: number };
+}
+
+/** Bytes of gradients that are kept by default, or what lives on the device if that is more. */
+const JOURNAL_BYTES = 512 << 20;
+
+/**
+ * The host's copies of the arrays that live on an accelerator, and the journal of what they lack: together always
+ * everything that was done. `launched` and `replay` are one turn of the event loop each.
+ */
+export class HostCopies {
+  readonly residents = new Residents();
+  readonly journal: Journal;
+  readonly #memory: MemoryPool;
+  readonly #journalBytes: number | undefined;
+  /** Number of the last step on the accelerator. */
+  #step = 0;
+
+  constructor(memory: MemoryPool, journalBytes: number | undefined) {
+    this.journal = new Journal(memory);
+    this.#memory = memory;
+    this.#journalBytes = journalBytes;
+  }
+
+  /** Notes a step in the turn of its launch. */
+  launched(part: StepPlan): JournalEntry {
+    this.#step++;
+    const entry = this.journal.add(part, this.#step);
+    for (const update of part.updates) this.residents.stepped(update, this.#step);
+    return entry;
+  }
+
+  get isJournalFull(): boolean {
+    if (this.journal.bytes <= (this.#journalBytes ?? JOURNAL_BYTES)) return false;
+    if (this.#journalBytes !== undefined) return true;
+    const held = this.residents.all().reduce((sum, { bytes }) => sum + bytes, 0);
+    return this.journal.bytes > held;
+  }
+
+  at(arrays: readonly ArrayPlace[]): Resident[] {
+    return arrays.flatMap(({ home, block }) => this.residents.get(home.arena.id, block.offset) ?? []);
+  }
+
+  ofUpdates(updates: readonly UpdatePlan[]): Resident[] {
+    return updates.flatMap((update) => this.residents.ofUpdate(update));
+  }
+
+  /**
+   * Makes the copies of arrays, and of what steps change together with them, current.
+   * @param isValid - whether what came may be written: not when a replay has done it meanwhile
+   * @throws (rejects) what the accelerator rejects with; copies that have not come are as they were
+   */
+  async refresh(
+    accelerator: Accelerator,
+    residents: readonly Resident[],
+    isValid: () => boolean,
+  ): Promise<void> {
+    const groups = new Set(residents.filter((resident) => !isHome(resident)).map(({ group }) => group));
+    for (const group of groups) await this.#download(accelerator, [...group], isValid);
+    if (groups.size > 0) this.journal.prune((update, step) => this.#isMissing(update, step));
+  }
+
+  /** A group is written all at once, when all of it has come: a device lost on the way leaves the old copies whole. */
+  async #download(
+    accelerator: Accelerator,
+    group: readonly Resident[],
+    isValid: () => boolean,
+  ): Promise<void> {
+    const version = this.#step;
+    const coming = group.map(async ({ memory, offset, bytes }) => {
+      const target = new Uint8Array(bytes);
+      await accelerator.download(memory, offset, target);
+      return target;
+    });
+    const values = await Promise.all(coming);
+    if (!isValid()) return;
+    group.forEach((resident, i) => {
+      const { memory, offset, bytes, mirrored } = resident;
+      if (this.residents.get(memory, offset) !== resident || mirrored >= version || isHome(resident)) return;
+      this.bytes(memory, offset, bytes).set(values[i]!);
+      resident.mirrored = version;
+    });
+  }
+
+  /** Makes all copies current by doing here what the accelerator has done. */
+  replay(run: (plan: StepPlan) => { readonly globalNorm?: number }): void {
+    this.journal.replay(run, (update, step) => this.#isMissing(update, step));
+    for (const resident of this.residents.all()) resident.mirrored = this.#step;
+  }
+
+  bytes(memory: number, offset: number, length: number): Uint8Array {
+    return bytesAt(this.#memory, memory, offset, length);
+  }
+
+  #isMissing({ segments }: UpdatePlan, step: number): boolean {
+    const [first] = segments;
+    const resident = first === undefined ? undefined : this.residents.get(first.memory, first.variable);
+    return resident !== undefined && resident.mirrored < step;
+  }
+}
