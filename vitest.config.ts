@@ -2,6 +2,7 @@ import { existsSync } from "node:fs";
 import { createRequire } from "node:module";
 import { defineConfig } from "vitest/config";
 import { softwareVulkanMissing } from "./test/support/software-vulkan.js";
+import { hasTfjsNode } from "./test/support/tfjs-node.js";
 
 /** One project for each promise; `npx vitest run --project golden` runs one of them. */
 function project(name: string, include: string[], timeout: number, env: Record<string, string> = {}) {
@@ -38,9 +39,14 @@ function onWebGpu(name: string, include: string[]) {
   return withoutVulkan === undefined ? [project(`${name}-webgpu`, include, 60 * seconds, env)] : [];
 }
 
+if (!hasTfjsNode) {
+  console.log("The tests on tfjs-node are left out: `node scripts/build-tfjs-node.mjs` builds it.");
+}
+const tfBackends = hasTfjsNode ? ["cpu", "wasm", "tensorflow"] : ["cpu", "wasm"];
+
 /** The same tests with the back ends of tfjs that run on a processor. */
 function onTfjs(name: string, include: string[]) {
-  return ["cpu", "wasm"].map((backend) =>
+  return tfBackends.map((backend) =>
     project(`${name}-tfjs-${backend}`, include, 60 * seconds, {
       SHARDGRAD_TEST_DEVICE: "tfjs",
       SHARDGRAD_TEST_TF: backend,

@@ -10,10 +10,10 @@ import type { OpenOptions } from "@shardgrad/workers";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { Random } from "../support/random.js";
 import { expectSameState, stateOf } from "../support/state.js";
-import { type TfBackend, type Tfjs, tfWith } from "../support/tfjs.js";
+import { type Tfjs, tfBackends, tfWith } from "../support/tfjs.js";
 import { Twin } from "../support/twin.js";
 
-describe.each(["cpu", "wasm"] as TfBackend[])("tfjs that the application hands over, %s", (backend) => {
+describe.each(tfBackends)("tfjs that the application hands over, %s", (backend) => {
   let tf: Tfjs;
   let runtime: Runtime;
   beforeAll(async () => {
