@@ -4,14 +4,15 @@ import {
   dtypeInfo,
   MemoryExhaustedError,
   type MemoryPool,
+  type SegmentPlan,
   type StepPlan,
   type UpdatePlan,
 } from "@shardgrad/workers";
+import { JournalUpdates } from "./journal-updates.js";
 import { bytesAt, ReplayRoom } from "./replay-room.js";
 
 /** A gradient of a step that was given to an accelerator, copied. */
 export type SavedGradient =
-  | { readonly kind: "none" }
   | { readonly kind: "dense"; readonly values: Uint8Array }
   | {
       readonly kind: "slices";
@@ -23,18 +24,26 @@ export type SavedGradient =
 /** What a step did on an accelerator, so that it can be done again here. */
 export interface JournalEntry {
   readonly step: number;
-  /** With the gradients where the step has them: good as long as the step holds them. */
+  /** Without gradients and rates. */
   readonly updates: readonly UpdatePlan[];
+  readonly learningRate: number;
   readonly average: AveragePlan | null;
+  /** Of each segment of each update: its slices, DENSE or NONE. */
+  readonly slices: readonly number[];
   /** Bytes of the gradients. */
   readonly bytes: number;
-  /** The gradients, one for each segment of each update; undefined until they are copied. */
-  saved: readonly (readonly SavedGradient[])[] | undefined;
+  /** The updates with the gradients where the step has them, until they are copied or the step ends. */
+  inFlight: readonly UpdatePlan[] | undefined;
+  /** The gradients one after another; of slices first the row numbers. */
+  saved: Uint8Array | undefined;
   /** As the step used it; a global norm becomes its factor as soon as that is known. */
   clip: ClipPlan;
   /** What a replay found. */
   globalNorm?: number;
 }
+
+const DENSE = -1;
+const NONE = -2;
 
 /** Bytes copied between two looks at the event loop: some tenths of a millisecond. */
 const COPY_CHUNK = 2 << 20;
@@ -48,6 +57,7 @@ type Run = (plan: StepPlan) => { readonly globalNorm?: number };
  */
 export class Journal {
   readonly #memory: MemoryPool;
+  readonly #updates = new JournalUpdates();
   #entries: JournalEntry[] = [];
   #bytes = 0;
 
@@ -62,44 +72,48 @@ export class Journal {
 
   /** Notes a step at its launch. Its gradients are still to be kept. */
   add({ updates, average, clip }: StepPlan, step: number): JournalEntry {
-    const bytes = updates.reduce((sum, update) => sum + gradientBytes(update), 0);
-    const entry: JournalEntry = { step, updates, average, bytes, clip, saved: undefined };
+    const entry: JournalEntry = {
+      step,
+      updates: this.#updates.of(updates),
+      learningRate: updates[0]!.learningRate,
+      average,
+      slices: updates.flatMap(({ segments }) => segments.map(slicesOf)),
+      bytes: updates.reduce((sum, update) => sum + gradientBytes(update), 0),
+      inFlight: updates,
+      saved: undefined,
+      clip,
+    };
     this.#entries.push(entry);
-    this.#bytes += bytes;
+    this.#bytes += entry.bytes;
     return entry;
   }
 
   /** Copies the gradients of a step that is about to let go of them, a part each time the next value is asked for. */
   *keep(entry: JournalEntry): Generator<void, void, unknown> {
-    const saved: SavedGradient[][] = [];
-    for (const { segments, dtype, rowSize } of entry.updates) {
-      const element = dtypeInfo[dtype].bytes;
-      const gradients: SavedGradient[] = [];
-      for (const { memory, count, gradient } of segments) {
-        if (gradient.kind === "none") gradients.push(gradient);
-        else if (gradient.kind === "dense") {
-          gradients.push({
-            kind: "dense",
-            values: yield* this.#copy(memory, gradient.offset, count * element),
-          });
-        } else {
-          const { indices, values, count: slices } = gradient;
-          gradients.push({
-            kind: "slices",
-            count: slices,
-            indices: yield* this.#copy(memory, indices, slices * 4),
-            values: yield* this.#copy(memory, values, slices * rowSize * element),
-          });
-        }
+    const saved = new Uint8Array(entry.bytes);
+    let end = 0;
+    let copied = 0;
+    for (const { memory, offset, length } of gradientParts(entry.inFlight!)) {
+      const source = bytesAt(this.#memory, memory, offset, length);
+      for (let at = 0; at < length; at += COPY_CHUNK) {
+        const part = source.subarray(at, at + COPY_CHUNK);
+        saved.set(part, end + at);
+        copied += part.byteLength;
+        if (copied < COPY_CHUNK) continue;
+        copied = 0;
+        yield;
       }
-      saved.push(gradients);
+      end += length;
     }
     entry.saved = saved;
+    entry.inFlight = undefined;
   }
 
   /** Keeps what is not yet kept of a step that ends, unless the step is not needed any more. */
   finish(entry: JournalEntry): void {
-    if (entry.saved === undefined && this.#entries.includes(entry)) for (const _ of this.keep(entry));
+    if (entry.inFlight === undefined) return;
+    if (this.#entries.includes(entry)) for (const _ of this.keep(entry));
+    entry.inFlight = undefined;
   }
 
   /** Forgets the steps for which nothing is missing any more. */
@@ -108,6 +122,7 @@ export class Journal {
       updates.some((update) => isMissing(update, step)),
     );
     this.#bytes = this.#entries.reduce((sum, { bytes }) => sum + bytes, 0);
+    if (this.#entries.length === 0) this.#updates.clear();
   }
 
   /** Does the steps again, first to last, those updates of them that are missing. */
@@ -125,18 +140,15 @@ export class Journal {
     }
     this.#entries = [];
     this.#bytes = 0;
+    this.#updates.clear();
   }
 
   #redo(entry: JournalEntry, missing: readonly boolean[], run: Run, elsewhere: boolean): void {
-    const { clip, average, bytes, saved } = entry;
+    const { clip, average, bytes, inFlight } = entry;
     const room = new ReplayRoom(this.#memory, elsewhere);
     try {
-      const updates = entry.updates.flatMap((update, i): UpdatePlan[] => {
-        if (!missing[i]) return [];
-        if (saved === undefined) return [update];
-        const segments = update.segments.map((segment, s) => room.restore(update, segment, saved[i]![s]!));
-        return [{ ...update, segments }];
-      });
+      const all = inFlight ?? restored(entry, missing, room);
+      const updates = all.filter((_, i) => missing[i]);
       const { globalNorm } = run({ updates, clip, average, elements: bytes / 4 });
       if (globalNorm !== undefined) entry.globalNorm = globalNorm;
       room.bringBack();
@@ -144,22 +156,57 @@ export class Journal {
       room.release();
     }
   }
+}
 
-  *#copy(memory: number, offset: number, length: number): Generator<void, Uint8Array, unknown> {
-    const copy = new Uint8Array(length);
-    const source = bytesAt(this.#memory, memory, offset, length);
-    for (let at = 0; at < length; at += COPY_CHUNK) {
-      copy.set(source.subarray(at, at + COPY_CHUNK), at);
-      if (length > COPY_CHUNK) yield;
+/** The updates of an entry with their gradients in memory again; those that are not missing are as they are kept. */
+function restored(entry: JournalEntry, missing: readonly boolean[], room: ReplayRoom): UpdatePlan[] {
+  let segmentNumber = 0;
+  let at = 0;
+  const take = (length: number): Uint8Array => {
+    at += length;
+    return entry.saved!.subarray(at - length, at);
+  };
+  return entry.updates.map((update, i) => {
+    const element = dtypeInfo[update.dtype].bytes;
+    const segments = update.segments.map((segment) => {
+      const slices = entry.slices[segmentNumber++]!;
+      if (slices === NONE) return segment;
+      const saved: SavedGradient =
+        slices === DENSE
+          ? { kind: "dense", values: take(segment.count * element) }
+          : {
+              kind: "slices",
+              count: slices,
+              indices: take(slices * 4),
+              values: take(slices * update.rowSize * element),
+            };
+      return missing[i] ? room.restore(update, segment, saved) : segment;
+    });
+    return { ...update, segments, learningRate: entry.learningRate };
+  });
+}
+
+function slicesOf({ gradient }: SegmentPlan): number {
+  if (gradient.kind === "slices") return gradient.count;
+  return gradient.kind === "dense" ? DENSE : NONE;
+}
+
+/** Where the gradients of updates lie, in the order in which they are kept. */
+function* gradientParts(updates: readonly UpdatePlan[]) {
+  for (const { segments, dtype, rowSize } of updates) {
+    const element = dtypeInfo[dtype].bytes;
+    for (const { memory, count, gradient } of segments) {
+      if (gradient.kind === "dense") yield { memory, offset: gradient.offset, length: count * element };
+      else if (gradient.kind === "slices") {
+        yield { memory, offset: gradient.indices, length: gradient.count * 4 };
+        yield { memory, offset: gradient.values, length: gradient.count * rowSize * element };
+      }
     }
-    return copy;
   }
 }
 
-function gradientBytes({ segments, dtype, rowSize }: UpdatePlan): number {
-  const element = dtypeInfo[dtype].bytes;
-  return segments.reduce((sum, { count, gradient }) => {
-    if (gradient.kind === "dense") return sum + count * element;
-    return gradient.kind === "none" ? sum : sum + gradient.count * (4 + rowSize * element);
-  }, 0);
+function gradientBytes(update: UpdatePlan): number {
+  let bytes = 0;
+  for (const { length } of gradientParts([update])) bytes += length;
+  return bytes;
 }

@@ -97,13 +97,8 @@ export class PlacedDevice extends AcceleratorHolder implements StepDevice {
   /** The updates that have their room on the accelerator now. */
   async #prepared(plan: StepPlan, accelerator: Accelerator): Promise<UpdatePlan[]> {
     for (const update of plan.updates) {
-      const residents = this.copies.residents.ofUpdate(update);
-      if (residents.length === 0) continue;
-      this.policy.asked(
-        update,
-        residents.some(({ asked }) => asked),
-      );
-      for (const resident of residents) resident.asked = false;
+      const asked = this.copies.residents.takeAsked(update);
+      if (asked !== undefined) this.policy.asked(update, asked);
     }
     for (;;) {
       const updates = plan.updates.filter((update) => this.policy.isForDevice(update, plan, accelerator));

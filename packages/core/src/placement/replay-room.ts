@@ -30,7 +30,6 @@ export class ReplayRoom {
    * @throws MemoryExhaustedError
    */
   restore(update: UpdatePlan, segment: SegmentPlan, saved: SavedGradient): SegmentPlan {
-    if (saved.kind === "none") return { ...segment, gradient: saved };
     if (this.#moves) return this.#elsewhere(update, segment, saved);
     return { ...segment, gradient: this.#beside(segment.memory, saved) };
   }
@@ -45,7 +44,7 @@ export class ReplayRoom {
     for (const { home, block } of this.#homes) this.#memory.releaseAt(home, block);
   }
 
-  #beside(memory: number, saved: Exclude<SavedGradient, { kind: "none" }>): SegmentGradient {
+  #beside(memory: number, saved: SavedGradient): SegmentGradient {
     const arena = this.#memory.arenas[memory]!;
     const put = (bytes: Uint8Array): number => {
       const block = arena.allocate(bytes.byteLength, false);
@@ -60,7 +59,7 @@ export class ReplayRoom {
   #elsewhere(
     { dtype, rowwise, rowSize }: UpdatePlan,
     { count, memory, versionMask, ...segment }: SegmentPlan,
-    saved: Exclude<SavedGradient, { kind: "none" }>,
+    saved: SavedGradient,
   ): SegmentPlan {
     const bytes = count * dtypeInfo[dtype].bytes;
     const home = this.#memory.reserve(Math.max(bytes, saved.values.byteLength));
@@ -99,10 +98,7 @@ export function bytesAt(pool: MemoryPool, memory: number, offset: number, length
   return new Uint8Array(pool.bufferOf(pool.arenas[memory]!), offset, length);
 }
 
-function gradientOf(
-  saved: Exclude<SavedGradient, { kind: "none" }>,
-  put: (bytes: Uint8Array) => number,
-): SegmentGradient {
+function gradientOf(saved: SavedGradient, put: (bytes: Uint8Array) => number): SegmentGradient {
   const values = put(saved.values);
   if (saved.kind === "dense") return { kind: "dense", offset: values };
   return { kind: "slices", indices: put(saved.indices), values, count: saved.count };

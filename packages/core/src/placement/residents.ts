@@ -38,6 +38,45 @@ export class Residents {
 
   /** Notes that a step has changed an update's arrays on the accelerator; which new ones are there as of it. */
   stepped(update: UpdatePlan, step: number): void {
+    if (!this.#areTogether(update)) this.#join(update, step);
+    for (const { memory, variable, accumulator, average } of update.segments) {
+      this.get(memory, variable)!.version = step;
+      this.get(memory, accumulator)!.version = step;
+      if (average !== 0) this.get(memory, average)!.version = step;
+    }
+  }
+
+  /** Whether the host has asked for an array of the update since the last call. */
+  takeAsked(update: UpdatePlan): boolean | undefined {
+    let isResident = false;
+    let asked = false;
+    for (const { memory, variable, accumulator, average } of update.segments) {
+      for (const offset of [variable, accumulator, average]) {
+        const resident = offset === 0 ? undefined : this.get(memory, offset);
+        if (resident === undefined) continue;
+        isResident = true;
+        asked ||= resident.asked;
+        resident.asked = false;
+      }
+    }
+    return isResident ? asked : undefined;
+  }
+
+  /** Whether all arrays of an update are there and known to belong together. */
+  #areTogether({ segments }: UpdatePlan): boolean {
+    let group: Set<Resident> | undefined;
+    for (const { memory, variable, accumulator, average } of segments) {
+      for (const offset of average === 0 ? [variable, accumulator] : [variable, accumulator, average]) {
+        const resident = this.get(memory, offset);
+        if (resident === undefined) return false;
+        group ??= resident.group;
+        if (group !== resident.group) return false;
+      }
+    }
+    return true;
+  }
+
+  #join(update: UpdatePlan, step: number): void {
     const group = new Set<Resident>();
     for (const { memory, offset, bytes } of arraysOf(update)) {
       let resident = this.get(memory, offset);
@@ -45,7 +84,6 @@ export class Residents {
         resident = { memory, offset, bytes, group, version: step, mirrored: step - 1, asked: false };
         this.#residents.set(keyOf(memory, offset), resident);
       }
-      resident.version = step;
       for (const other of resident.group) group.add(other);
       group.add(resident);
     }
