@@ -1,6 +1,7 @@
 import { existsSync } from "node:fs";
 import { createRequire } from "node:module";
 import { defineConfig } from "vitest/config";
+import { stubCudaMissing } from "./test/gpu/stub-cuda-missing.js";
 import { softwareVulkanMissing } from "./test/support/software-vulkan.js";
 import { hasTfjsNode } from "./test/support/tfjs-node.js";
 
@@ -54,6 +55,15 @@ function onTfjs(name: string, include: string[]) {
   );
 }
 
+const withoutStub = stubCudaMissing();
+if (withoutStub !== undefined) console.log(`The tests on CUDA are left out: ${withoutStub}.`);
+
+/** The same tests on the CUDA back end, over a stand-in for the driver that runs the kernels on the processor. */
+function onCuda(name: string, include: string[]) {
+  const env = { SHARDGRAD_TEST_DEVICE: "cuda" };
+  return withoutStub === undefined ? [project(`${name}-cuda`, include, 60 * seconds, env)] : [];
+}
+
 export default defineConfig({
   test: {
     pool: "forks",
@@ -75,6 +85,9 @@ export default defineConfig({
       ...onWebGpu("golden", ["test/golden/trajectories.test.ts"]),
       ...onTfjs("contract", ["test/contract/devices.test.ts"]),
       ...onTfjs("golden", ["test/golden/trajectories.test.ts"]),
+      ...onCuda("contract", ["test/contract/devices.test.ts"]),
+      ...onCuda("golden", ["test/golden/trajectories.test.ts"]),
+      ...onCuda("gpu", ["test/gpu/random-steps.test.ts"]),
       project("examples", ["test/examples/**/*.test.ts"], 120 * seconds),
       project("types", ["test/types/**/*.test.ts"], 120 * seconds),
       project("package", ["test/package/**/*.test.ts"], 180 * seconds),

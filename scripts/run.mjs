@@ -42,6 +42,7 @@ const tasks = {
   start: () => run(process.execPath, ["examples/dist/wordnet/main.js", ...args]),
   test: () => run(process.execPath, ["node_modules/vitest/vitest.mjs", "run", ...args]),
   bench: () => run(process.execPath, ["bench/main.mjs", ...args]),
+  "bench:gpu": () => run(process.execPath, ["bench/gpu/main.mjs", ...args]),
 };
 
 if (!Object.hasOwn(tasks, task)) {

@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import { Adagrad, IdMap, Runtime, Variable } from "@shardgrad/core";
 import { Random } from "./random.mjs";
+import { Watched } from "./watched.mjs";
 
 const WIDTH = 16;
 const MOST_ROWS = 40_000;
@@ -11,13 +12,17 @@ const IDS = 6_000;
 const MOST_WAITING = 4;
 
 /**
- * Two tables that are trained with random rows: one by ids, with a map that grows, expires and starts anew; one that
- * is resized up and down. Everything follows from the seed, so that two worlds of one seed must hold the same bits.
+ * Three tables that are trained with random rows: one by ids, with a map that grows, expires and starts anew; one that
+ * is resized up and down; and a watched one, whose rows show whether they were read whole. Everything follows from the seed, so that two worlds of one seed must hold the same bits.
  */
 export class World {
-  counts = { steps: 0, resizes: 0, expired: 0, resets: 0 };
+  counts = { steps: 0, resizes: 0, expired: 0, resets: 0, anew: 0 };
+  /** Called when the watched table has segments that old handles do not know. @type {(read: Variable[]) => void} */
+  onNewSegments = () => {};
+  #gathered = createHash("sha256");
   #random;
-  #step = 0;
+  /** Clock of the map. */
+  #time = 0;
   /** Steps and resizes that wait or run. @type {Promise<unknown>[]} */
   #waiting = [];
 
@@ -35,11 +40,15 @@ export class World {
     this.plainOptimizer = new Adagrad({ ...common, emaOverwriteFrequency: 50, globalClipnorm: 10 });
     this.idOptimizer.build([this.byId]);
     this.plainOptimizer.build([this.plain]);
+    this.watched = new Watched(this.#random, runtime);
   }
 
-  /** Tables that readers may look at. */
-  get tables() {
-    return [this.byId, this.plain];
+  get #tables() {
+    return [this.byId, this.plain, this.watched.table];
+  }
+
+  get #optimizers() {
+    return [this.idOptimizer, this.plainOptimizer, this.watched.optimizer];
   }
 
   /** A number of steps with what happens between them. @param {number} steps */
@@ -53,9 +62,10 @@ export class World {
       else if (chance < 0.062) await this.#startAnew();
       await this.#trainIds();
       await this.#trainPlain();
+      await this.#trainWatched();
     }
     await this.settled();
-    for (const table of this.tables) await table.materialize();
+    for (const table of this.#tables) await table.materialize();
   }
 
   /** Waits for everything that was called. */
@@ -63,10 +73,10 @@ export class World {
     await Promise.all(this.#waiting.splice(0));
   }
 
-  /** Of all that training has written. */
+  /** Of all that training has written, and of all that was read between two steps. */
   checksum() {
-    const hash = createHash("sha256");
-    for (const array of [...this.tables, ...this.idOptimizer.variables, ...this.plainOptimizer.variables]) {
+    const hash = createHash("sha256").update(this.#gathered.copy().digest());
+    for (const array of [...this.#tables, ...this.#optimizers.flatMap(({ variables }) => variables)]) {
       hash.update(`${array.name} ${array.shape}`);
       for (const { data } of array.segments) hash.update(new Uint8Array(data.slice().buffer));
     }
@@ -75,16 +85,16 @@ export class World {
 
   async close() {
     await this.settled();
-    for (const item of [this.idOptimizer, this.plainOptimizer, ...this.tables]) item.dispose();
+    for (const item of [...this.#optimizers, ...this.#tables]) item.dispose();
     await this.runtime.close();
   }
 
   async #trainIds() {
     const random = this.#random;
     const count = 1 + random.below(400);
-    const step = this.#step++;
-    const ids = Array.from({ length: count }, () => step * DRIFT + random.zipf(IDS));
-    const rows = this.map.admit(ids, step);
+    const time = this.#time++;
+    const ids = Array.from({ length: count }, () => time * DRIFT + random.zipf(IDS));
+    const rows = this.map.admit(ids, time);
     if (this.map.size > 0.95 * this.map.capacity) {
       const before = this.map.capacity;
       this.map.resize(Math.ceil(1.5 * before));
@@ -110,16 +120,44 @@ export class World {
     );
   }
 
+  async #trainWatched() {
+    const { watched } = this;
+    const chance = this.#random.next();
+    if (chance < 0.03) {
+      this.#waiting.push(watched.resize());
+      // Behind the resize and between the steps, as the next gradient needs the new rows.
+      await this.settled();
+      this.onNewSegments(watched.read);
+    } else if (chance < 0.032) {
+      this.counts.anew++;
+      await this.settled();
+      watched.startAnew();
+      this.onNewSegments(watched.read);
+    } else if (chance < 0.05) {
+      this.#waiting.push(watched.table.materialize());
+    } else if (chance < 0.1) {
+      watched.look();
+    } else if (chance < 0.15) {
+      this.#waiting.push(watched.gather().then((values) => this.#gathered.update(values)));
+    }
+    await this.#step(watched.optimizer, watched.table, watched.gradient());
+  }
+
   /** @param {Adagrad} optimizer @param {Variable} table @param {Uint32Array} indices */
   async #train(optimizer, table, indices) {
     const values = Float32Array.from({ length: indices.length * WIDTH }, () => this.#random.next() - 0.5);
+    await this.#step(optimizer, table, { indices, values });
+  }
+
+  /** @param {Adagrad} optimizer @param {Variable} table @param {import("@shardgrad/core").Gradient} gradient */
+  async #step(optimizer, table, gradient) {
     this.counts.steps++;
     if (this.#random.next() < 0.1) {
       await this.settled();
-      optimizer.applyGradientsSync([[{ indices, values }, table]]);
+      optimizer.applyGradientsSync([[gradient, table]]);
       return;
     }
-    this.#waiting.push(optimizer.applyGradients([[{ indices, values }, table]]));
+    this.#waiting.push(optimizer.applyGradients([[gradient, table]]));
     if (this.#waiting.length >= MOST_WAITING) await this.settled();
   }
 
@@ -133,7 +171,7 @@ export class World {
 
   async #expire() {
     await this.settled();
-    const freed = this.map.expire(this.#step);
+    const freed = this.map.expire(this.#time);
     this.counts.expired += freed.length;
     this.#reset(freed);
   }

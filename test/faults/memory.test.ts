@@ -42,3 +42,32 @@ test("an array larger than any memory", () => {
   const w = Variable.ones([10], { runtime });
   expect(w.data[9]).toBe(1);
 });
+
+/** Rows are short and memories small, so that little is to spare beside full segments. */
+test.each([
+  [256, 12],
+  [512, 2],
+  [512, 5],
+  [512, 40],
+  [1024, 3],
+  [1024, 64],
+])("memories of %i KiB have what they promise to tables of rows of %i", async (KiB, width) => {
+  const runtime = new Runtime({ threads: 0, arenaBytes: KiB * 1024 });
+  const optimizer = new Adagrad({
+    ...{ useEma: true, sparseEma: "lazy", emaOverwriteFrequency: 2, runtime },
+  });
+  // Small tables, too, which share the memories of larger ones.
+  const tables = [1, 2, 9, 40, 300, 1000, 8000].map((elements) =>
+    Variable.ones([Math.ceil((elements * 16) / width), width], { runtime }),
+  );
+  optimizer.build(tables);
+  const row = { indices: [0], values: new Float32Array(width).fill(1) };
+  for (let i = 0; i < 3; i++) {
+    await optimizer.applyGradients(tables.map((table) => [row, table] as const));
+    await optimizer.applyGradients(
+      tables.map((table) => [new Float32Array(table.size).fill(1), table] as const),
+    );
+  }
+  expect(optimizer.iterations).toBe(6);
+  await runtime.close();
+});

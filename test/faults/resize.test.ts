@@ -2,6 +2,7 @@ import {
   Adagrad,
   ClosedRuntimeError,
   DisposedVariableError,
+  IndexError,
   MemoryExhaustedError,
   Optimizer,
   QueueFullError,
@@ -187,6 +188,37 @@ test("close with a timeout refuses a resize that has not started", async () => {
   await running;
   expect(await waiting).toBeInstanceOf(ClosedRuntimeError);
   expect(table.shape).toEqual([5000, 1000]);
+});
+
+test("gathers in the queue see the rows of their turn", async () => {
+  const runtime = pooled(2);
+  await runtime.ready();
+  const width = 1000;
+  const table = new Variable(
+    Float32Array.from({ length: 500 * width }, (_, i) => Math.floor(i / width)),
+    { shape: [500, width], runtime },
+  );
+  const rows = Uint32Array.from({ length: 500 }, (_, i) => 499 - i);
+  const out = new Float32Array(width);
+  const calls = [
+    table.gatherAsync(rows), // in several parts
+    table.resizeRows(100),
+    thrownBy(() => table.gatherAsync([100], out)),
+    table.gatherAsync([99, 0]),
+    table.resizeRows(5000, { initializer: "ones" }),
+    table.gatherAsync([499, 99]),
+  ] as const;
+  // Nothing has happened yet: rows that will come cannot be asked for, and nothing overtakes the queue.
+  expect(table.shape[0]).toBe(500);
+  expect(await thrownBy(() => table.gatherAsync([500]))).toBeInstanceOf(IndexError);
+  expect(() => table.resizeRowsSync(7)).toThrow(StateError);
+  const [all, , gone, few, , late] = await Promise.all(calls);
+  expect(Array.from(rows, (_, i) => all[i * width + 999])).toEqual(Array.from(rows));
+  expect(gone).toBeInstanceOf(IndexError);
+  expect(out.every((value) => value === 0)).toBe(true);
+  expect([few[0], few[width]]).toEqual([99, 0]);
+  expect([late[0], late[width]]).toEqual([1, 99]);
+  await runtime.close();
 });
 
 test("damage after a resize names rows of the whole table", async () => {

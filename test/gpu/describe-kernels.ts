@@ -11,6 +11,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { clips, expectSame, numbers, oddNumbers, positives, seeded } from "../kernels/data.js";
 import { type Average, denseStep, emaStep, rowsStep, type Scalars } from "../kernels/reference.js";
 import { DeviceArrays } from "./device-arrays.js";
+import { grouped } from "./grouped.js";
 import { rowwiseDenseStep, rowwiseRowsStep } from "./reference-rowwise.js";
 
 const averages: readonly Average[] = [0, 1, 2].map((kind) => ({ kind, momentum: 0.99, complement: 0.01 }));
@@ -330,16 +331,4 @@ export function describeKernels(name: string, open: () => Promise<GpuBackend>): 
       arrays.free(source, target, rows);
     });
   });
-}
-
-/** Slices by row, as the rows kernels take them. */
-function grouped(indices: readonly number[]) {
-  const order = indices.map((_, slice) => slice).sort((a, b) => indices[a]! - indices[b]! || a - b);
-  const rowGroups: number[] = [];
-  order.forEach((slice, at) => {
-    const row = indices[slice]!;
-    if (rowGroups.at(-ROW_GROUP_WORDS) === row) rowGroups[rowGroups.length - 2] = at + 1;
-    else rowGroups.push(row, at, at + 1, 0);
-  });
-  return { order, rowGroups };
 }

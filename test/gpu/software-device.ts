@@ -6,18 +6,24 @@ import {
   type GpuBuffer,
   GpuExecutor,
   GpuMemoryError,
+  openCuda,
   openWebGpu,
 } from "@shardgrad/gpu";
 import type { HostMemory } from "@shardgrad/workers";
 import { useSoftwareVulkan } from "../support/software-vulkan.js";
+import { StubCuda, stubCuda } from "./stub-cuda.js";
+
+/** The stand-in for the NVIDIA driver, where this run of the tests is about CUDA. */
+const stub = process.env.SHARDGRAD_TEST_DEVICE === "cuda" ? stubCuda() : undefined;
 
 /** Why there is no software driver here; undefined where there is. */
-export const missing = useSoftwareVulkan();
-if (missing === undefined) {
+export const missing = stub === undefined ? useSoftwareVulkan() : typeof stub === "string" ? stub : undefined;
+if (missing === undefined && stub === undefined) {
   process.env.SHARDGRAD_SOFTWARE_DEVICE = "1";
   // Keeps the device, and what is compiled for it, from one runtime to the next.
   await openWebGpu({ software: true });
 }
+if (stub instanceof StubCuda) process.env.SHARDGRAD_CUDA_LIBRARY = stub.path;
 
 export interface Trouble {
   /** Largest part of a buffer that a kernel can be given. */
@@ -110,7 +116,7 @@ export class TroubledBackend implements GpuBackend {
 
 /** A runtime on the software device, and the back end that a test can trouble. */
 export async function troubledRuntime(trouble: Trouble = {}, options: RuntimeOptions = {}) {
-  const opened = await openWebGpu({ software: true });
+  const opened = stub === undefined ? await openWebGpu({ software: true }) : await openCuda();
   if (typeof opened === "string") throw new Error(opened);
   const backend = new TroubledBackend(opened, trouble);
   return { backend, runtime: runtimeOn(backend, options) };
@@ -119,7 +125,7 @@ export async function troubledRuntime(trouble: Trouble = {}, options: RuntimeOpt
 export function runtimeOn(backend: GpuBackend, options: RuntimeOptions = {}): Runtime {
   const open = async ({ host }: { host: HostMemory }) => new GpuExecutor(backend, host);
   const runtime = new Runtime({
-    device: "webgpu",
+    device: stub === undefined ? "webgpu" : "cuda",
     threads: 0,
     ...options,
     [Symbol.for("shardgrad.openAccelerator")]: open,

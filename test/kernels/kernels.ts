@@ -36,7 +36,7 @@ function aligned(offset: number, dtype: DType): number {
 export function call(name: string, ...args: number[]): number {
   const number = set?.kernels.indexOf(name) ?? -1;
   if (number >= 0) {
-    const program = new Float64Array(20);
+    const program = new Float64Array(22);
     program.set(args);
     set!.run(number, address, program, 0);
     return 0;

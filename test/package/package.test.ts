@@ -1,9 +1,19 @@
 import { spawnSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  realpathSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { stubCuda } from "../gpu/stub-cuda.js";
 import { hasNativeKernels } from "../support/devices.js";
 
 /** What a user installs: the packed tarballs, checked, installed into an empty project and used there. */
@@ -139,6 +149,23 @@ describe("in an empty project", () => {
     return run(process.execPath, ["device.js"], project);
   }
 
+  const stub = stubCuda();
+  test.skipIf(typeof stub === "string")("the GPU package has what CUDA needs, with koffi beside it", () => {
+    add([tarballs.gpu!]);
+    const koffi = join(project, "node_modules/koffi");
+    symlinkSync(realpathSync(new URL("../../node_modules/koffi", import.meta.url)), koffi);
+    const program = `
+      import { openCuda } from "@shardgrad/gpu";
+      const backend = await openCuda({ library: ${JSON.stringify((stub as { path: string }).path)} });
+      console.log(backend.description);
+      await backend.close();
+    `;
+    writeFileSync(join(project, "cuda.js"), program);
+    expect(run(process.execPath, ["cuda.js"], project)).toBe("Stub GPU 0 (CUDA 12.4)\n");
+    rmSync(koffi);
+    rmSync(join(project, "node_modules/@shardgrad/gpu"), { recursive: true });
+  });
+
   test("a device that was asked for is not there: why, in a line, and the CPU does the work", () => {
     const without = "@shardgrad/gpu is not installed";
     expect(trainOn("webgpu")).toBe(`webgpu cpu ${without}\ntrue ${without}\n`);
@@ -149,6 +176,10 @@ describe("in an empty project", () => {
     writeFileSync(join(scratch, "loader", "libvulkan.so.1"), "not a library");
     const said = trainOn("webgpu");
     expect(said).toMatch(new RegExp(`^webgpu cpu ${broken}: .*webgpu.*\ntrue ${broken}: .*\n$`));
+    const unloadable = 'CUDA: the package "koffi" could not be loaded';
+    expect(trainOn("cuda")).toMatch(
+      new RegExp(`^cuda cpu ${unloadable}: .*koffi.*\ntrue ${unloadable}: .*\n$`),
+    );
     const entry = join(project, "node_modules/@shardgrad/gpu/dist/index.js");
     writeFileSync(entry, "throw new Error('half written');");
     expect(trainOn("webgpu")).toMatch(/^webgpu cpu @shardgrad\/gpu could not be loaded: half written\ntrue/);

@@ -109,29 +109,6 @@ describe.each([0, 2])("readers during steps, %i lanes", (threads) => {
     expect(readers.torn).toBe(0);
   });
 
-  test("rows that come and go, whose averages are kept lazily", async () => {
-    const runtime = pooled(threads);
-    await runtime.ready();
-    const random = new Random(threads);
-    const slices = Array.from({ length: 8 }, () => constantRows(random, 64, "float32"));
-    const table = Variable.ones([rows, rowSize], { runtime, reserveRows: 2 * rows });
-    const optimizer = new Adagrad({ useEma: true, emaOverwriteFrequency: 3, sparseEma: "lazy", runtime });
-    const work = async (turn: number) => {
-      await table.resizeRows(rows + ((turn * 37) % rows));
-      const indices = random.indices(64, table.shape[0]!, false);
-      await optimizer.applyGradients([[{ indices, values: slices[turn % 8]! }, table]]);
-    };
-    await work(0);
-    const readers = new Readers([table, ...optimizer.averages]);
-    try {
-      await readers.during(work, { least: 100, reads: 5000 });
-    } finally {
-      await readers.stop();
-      await runtime.close();
-    }
-    expect(readers.torn).toBe(0);
-  });
-
   test("the thread of the variable reads whole rows while lanes write them", async () => {
     const runtime = pooled(threads);
     await runtime.ready();

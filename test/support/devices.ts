@@ -1,5 +1,6 @@
 import { Runtime } from "@shardgrad/core";
 import { openWebGpu } from "@shardgrad/gpu";
+import { stubCuda } from "../gpu/stub-cuda.js";
 import { useSoftwareVulkan } from "./software-vulkan.js";
 import type { TfBackend } from "./tfjs.js";
 
@@ -12,7 +13,11 @@ export const testedKernels = (process.env.SHARDGRAD_TEST_KERNELS ?? "auto") as K
 export const hasNativeKernels = new Runtime({ threads: 0 }).instructions !== "simd128";
 
 /** The device that this run of the tests is about, beside the CPU; a software driver stands in for a GPU. */
-export const testedDevice = (process.env.SHARDGRAD_TEST_DEVICE ?? "auto") as "auto" | "webgpu" | "tfjs";
+export const testedDevice = (process.env.SHARDGRAD_TEST_DEVICE ?? "auto") as
+  | "auto"
+  | "webgpu"
+  | "cuda"
+  | "tfjs";
 /** The application's tfjs in runs on the device tfjs. */
 const tf =
   testedDevice === "tfjs"
@@ -24,6 +29,12 @@ if (testedDevice === "webgpu") {
   process.env.SHARDGRAD_SOFTWARE_DEVICE = "1";
   // Keeps the device, and what is compiled for it, from one runtime to the next.
   await openWebGpu({ software: true });
+}
+
+if (testedDevice === "cuda") {
+  const stub = stubCuda();
+  if (typeof stub === "string") throw new Error(stub);
+  process.env.SHARDGRAD_CUDA_LIBRARY = stub.path;
 }
 
 /** Inline and every pool size that must agree in every bit. With a device, threads compute only what cannot go there. */

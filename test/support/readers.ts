@@ -1,21 +1,45 @@
 import { once } from "node:events";
-import { Worker } from "node:worker_threads";
+import { MessageChannel, Worker } from "node:worker_threads";
 import type { Variable } from "@shardgrad/core";
 
-const [STOP, READS, TORN, WORDS] = [0, 1, 2, 3];
+const [STOP, READS, TORN, REFUSED, WORDS] = [0, 1, 2, 3, 4];
+
+export interface ReadersOptions {
+  readonly threads?: number;
+  readonly rowsAtOnce?: number;
+  /**
+   * Whether the variables are resized: rows that went, or came in memory that a handle does not know, may be refused then.
+   * So many first variables have each row's number in its first element, which is checked instead of being equal.
+   */
+  readonly resized?: { readonly numbered: number };
+}
 
 /** Threads that read random rows of variables all the time. Rows must have equal elements whenever they are whole. */
 export class Readers {
-  readonly #threads: readonly { worker: Worker; control: Int32Array; exit: Promise<unknown> }[];
+  readonly #threads;
 
-  constructor(variables: readonly Variable[], { threads = 1, rowsAtOnce = 16 } = {}) {
-    const handles = variables.map((variable) => variable.handle());
+  constructor(
+    variables: readonly Variable[],
+    { threads = 1, rowsAtOnce = 16, resized }: ReadersOptions = {},
+  ) {
     this.#threads = Array.from({ length: threads }, (_, i) => {
       const control = new Int32Array(new SharedArrayBuffer(4 * WORDS!));
-      const workerData = { handles, control, seed: 1 + i, rowsAtOnce };
-      const worker = new Worker(new URL("./reader-worker.mjs", import.meta.url), { workerData });
-      return { worker, control, exit: once(worker, "exit") };
+      const { port1: port, port2 } = new MessageChannel();
+      const workerData = { port: port2, control, seed: 1 + i, rowsAtOnce, resized };
+      const worker = new Worker(new URL("./reader-worker.mjs", import.meta.url), {
+        workerData,
+        transferList: [port2],
+      });
+      port.unref();
+      return { control, port, exit: once(worker, "exit") };
     });
+    this.handOut(variables);
+  }
+
+  /** From now on the threads read these variables; with `resized` by the last handles that they were given, too. */
+  handOut(variables: readonly Variable[]): void {
+    const handles = variables.map((variable) => variable.handle());
+    for (const { port } of this.#threads) port.postMessage(handles);
   }
 
   /** Rows that the slowest thread has read. */
@@ -24,7 +48,16 @@ export class Readers {
   }
 
   get torn(): number {
-    return this.#threads.reduce((sum, { control }) => sum + Atomics.load(control, TORN!), 0);
+    return this.#sum(TORN!);
+  }
+
+  /** Gathers that were refused. */
+  get refused(): number {
+    return this.#sum(REFUSED!);
+  }
+
+  #sum(word: number): number {
+    return this.#threads.reduce((sum, { control }) => sum + Atomics.load(control, word), 0);
   }
 
   /** Ends the threads. @throws what one of them threw */
@@ -34,7 +67,10 @@ export class Readers {
   }
 
   /** Does `work` until it was done `least` times and each thread has read so many rows meanwhile. */
-  async during(work: (turn: number) => Promise<void>, { least = 1, reads = 1 } = {}): Promise<number> {
+  async during(
+    work: (turn: number) => Promise<void>,
+    { least = 1, reads = 1 }: { least?: number; reads?: number } = {},
+  ): Promise<number> {
     const failed = Promise.all(this.#threads.map(({ exit }) => exit)).then(() => {
       throw new Error("The readers ended.");
     });

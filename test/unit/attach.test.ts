@@ -17,7 +17,6 @@ import {
   type VariableHandle,
 } from "@shardgrad/core";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { variableInternals } from "../../packages/core/dist/variable/internals.js";
 import { packageVersion } from "../../packages/core/dist/version.js";
 import corePackage from "../../packages/core/package.json" with { type: "json" };
 import { pooled } from "../support/devices.js";
@@ -232,57 +231,6 @@ describe("a variable that changes its rows", () => {
     expect([...own.gather([2])]).toEqual([1, 1, 1, 1]);
     expect((weights.toArray() as unknown[]).length).toBe(3);
     expect((own.toArray() as unknown[]).length).toBe(3);
-  });
-
-  function grown() {
-    const weights = Variable.ones([10, 4], { runtime });
-    const { header, storage } = weights[variableInternals as never] as Variable[typeof variableInternals];
-    return { weights, own: attached(weights), header, segment: storage.segments[0]! };
-  }
-
-  test("rows added in place are read", () => {
-    const { own, header, segment } = grown();
-    expect(() => own.gather([11])).toThrow(IndexError);
-    header.publish(12, 4, [{ ...segment, count: 48 }]);
-    expect(own.shape).toEqual([12, 4]);
-    expect(own.gather([11]).length).toBe(4);
-    expect(own.gather([9, 11]).subarray(0, 4)).toEqual(Float32Array.of(1, 1, 1, 1));
-  });
-
-  test("rows added elsewhere need a new handle", () => {
-    const { own, header, segment } = grown();
-    header.publish(20, 4, [segment, { ...segment, start: 40 }]);
-    expect([...own.gather([9])]).toEqual([1, 1, 1, 1]);
-    expect(() => own.gather([9, 10])).toThrow(StateError);
-  });
-
-  test("many segments later, an old handle still reads its rows", () => {
-    const { weights, own, header, segment } = grown();
-    const segments = Array.from({ length: 40 }, (_, i) => ({ ...segment, start: 40 * i }));
-    for (const count of [2, 5, 40]) header.publish(10 * count, 4, segments.slice(0, count));
-    expect([...own.gather([3])]).toEqual([1, 1, 1, 1]);
-    expect(() => own.gather([399])).toThrow(StateError);
-    expect([...attached(weights).gather([3])]).toEqual([1, 1, 1, 1]);
-    header.publish(5, 4, [{ ...segment, count: 20 }]);
-    expect([...own.gather([3])]).toEqual([1, 1, 1, 1]);
-    expect(() => own.gather([5])).toThrow(IndexError);
-  });
-
-  test("rows that are gone are not read, nor memory that took their place", () => {
-    const { own, header, segment } = grown();
-    header.publish(5, 4, [{ ...segment, count: 20 }]);
-    expect(() => own.gather([5])).toThrow(IndexError);
-    expect(own.gather([4]).length).toBe(4);
-    header.publish(10, 4, [{ ...segment, block: { ...segment.block, offset: segment.block.offset + 64 } }]);
-    expect(() => own.gather([4])).toThrow(StateError);
-  });
-
-  test("nor when there are as many rows again as at the last read", () => {
-    const { own, header, segment } = grown();
-    expect(own.gather([4]).length).toBe(4);
-    header.publish(5, 4, [{ ...segment, count: 20 }]);
-    header.publish(10, 4, [{ ...segment, block: { ...segment.block, offset: segment.block.offset + 64 } }]);
-    expect(() => own.gather([4])).toThrow(StateError);
   });
 });
 

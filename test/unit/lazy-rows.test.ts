@@ -54,6 +54,14 @@ function opened(options: Parameters<typeof memory>[0], dtype: DType = "float64")
 }
 
 describe("how far a row is behind", () => {
+  test.each([2 ** 31, 3e9, 2 ** 32 - 1])("a count of overwrites that is none (%d) ends, too", (counted) => {
+    // As a reader may find it that comes too late: the memory is somebody else's, which it notices afterwards.
+    for (const list of [0, 2 ** 32 - 1]) {
+      const rows = opened({ counted, overwrites: Array(4).fill(list) });
+      expect([CURRENT, AVERAGE_BEHIND, OVERWRITE_DUE]).toContain(rows.look(0));
+    }
+  });
+
   test("by its own count and the floor", () => {
     const rows = opened({ clock: 10, floor: 7, last: [10, 11, 9, 0] });
     expect([0, 1, 2, 3].map((row) => rows.look(row))).toEqual([

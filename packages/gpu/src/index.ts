@@ -1,4 +1,6 @@
 export * from "./backend/contract.js";
+export { CudaBackend } from "./cuda/backend.js";
+export { type OpenCudaOptions, openCuda } from "./cuda/open.js";
 export { DeviceLostError, GpuMemoryError } from "./errors.js";
 export { GpuExecutor } from "./execute/executor.js";
 export * from "./kernels/table.js";

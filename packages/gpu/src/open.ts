@@ -1,11 +1,13 @@
 import type { Accelerator, OpenOptions } from "@shardgrad/workers";
 import type { GpuBackend } from "./backend/contract.js";
+import { openCuda } from "./cuda/open.js";
 import { GpuExecutor } from "./execute/executor.js";
 import { openTfjs } from "./tfjs/open.js";
 import { openWebGpu } from "./webgpu/open.js";
 
 /** How each kind is opened: a back end, or why there is none. */
 const openers: Partial<Record<GpuBackend["kind"], (software: boolean) => Promise<GpuBackend | string>>> = {
+  cuda: () => openCuda(),
   webgpu: (software) => openWebGpu({ software }),
 };
 

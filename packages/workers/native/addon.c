@@ -68,7 +68,7 @@ static napi_value run(napi_env env, napi_callback_info info) {
     return fail(env, "run: expected a kernel, an address, a program and a position");
   }
   const kernel_set *set = chosen;
-  if (!(index >= 0 && index < (double)set->count) || !(at >= 0 && at + 20 <= (double)length)) {
+  if (!(index >= 0 && index < (double)set->count) || !(at >= 0 && at + 22 <= (double)length)) {
     return fail(env, "run: no such kernel or position");
   }
   set->kernels[(size_t)index].function((uint8_t *)(uintptr_t)address, (const double *)program + (size_t)at);

@@ -8,7 +8,7 @@ export { type KernelChoice, loadNativeLibrary } from "./kernels/native.js";
 export { NORM_BLOCK } from "./kernels/table.js";
 export type { WasmMemory } from "./kernels/webassembly.js";
 export type { Arena, Block } from "./memory/arena.js";
-export { type Home, MemoryPool, type Residency } from "./memory/memory-pool.js";
+export { ARRAYS_BESIDE, type Home, MemoryPool, type Residency } from "./memory/memory-pool.js";
 export type * from "./plan/accelerator.js";
 export type * from "./plan/contract.js";
 export { LAZY_BLOCK_BYTES, lazyNumbers, lazyWords, powerTable } from "./plan/lazy-block.js";

@@ -4,6 +4,7 @@ import { checkVariables } from "../gradients/pairs.js";
 import { filled } from "../variable/initializers.js";
 import { variableInternals } from "../variable/internals.js";
 import type { Variable } from "../variable/variable.js";
+import { optimizerState } from "./attributes.js";
 import type { OptimizerConfig } from "./config.js";
 import { type FromConfigOptions, Optimizer } from "./optimizer.js";
 import { checkNumber, type OptimizerOptions } from "./options.js";
@@ -123,7 +124,7 @@ export class Adagrad extends Optimizer {
    * The bare update of one variable: no clipping, averages or counting. Runs on the calling thread, or where the
    * variable lives.
    * Source: Keras 2.9.0 `Adagrad.update_step`.
-   * @throws as applyGradients
+   * @throws as applyGradients, and StateError while the optimizer's first asynchronous step is filling its slots
    * @example
    * import { Adagrad, Variable } from "@shardgrad/core";
    * const weights = Variable.ones([2]);
@@ -133,6 +134,7 @@ export class Adagrad extends Optimizer {
    */
   updateStep(gradient: StepGradient | Gradient, variable: Variable): void {
     const { runtime } = variable[variableInternals];
+    this[optimizerState].refuseWhileFilling("updateStep");
     checkVariables([variable], runtime);
     const pairs = [{ variable, gradient: checkGradient(gradient as Gradient, variable) }];
     this.build([variable]);

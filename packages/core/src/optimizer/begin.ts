@@ -54,6 +54,11 @@ export function beginStep(call: StepCall, state: OptimizerState, hooks: StepHook
   warnOfMissing(list);
   const { pending, undo } = state.built ? nothingBuilt : buildForStep(variables, state, hooks);
   const average = state.nextAverage();
+  state.filling = pending !== undefined;
+  const filled = () => {
+    state.filling = false;
+    if (pending !== undefined) hooks.built(variables);
+  };
   const prepared: PreparedStep = {
     pairs,
     learningRate,
@@ -62,7 +67,7 @@ export function beginStep(call: StepCall, state: OptimizerState, hooks: StepHook
     accelerated: state.options.jitCompile,
     slots: [...state.slots.all],
     pending,
-    filled: pending === undefined ? () => {} : () => hooks.built(variables),
+    filled,
     averageOf: (variable) => state.averageOf(variable),
     makeLazy: (variable) => state.makeLazy(variable),
     kernelsOf: hooks.kernelsOf,

@@ -1,5 +1,8 @@
 import {
+  type AllSlices,
+  type Arena,
   type Block,
+  type DType,
   dtypeInfo,
   MemoryExhaustedError,
   type MemoryPool,
@@ -22,14 +25,23 @@ const CHUNK = 262_144;
 export const PAUSE = Symbol("pause");
 export type Pause = typeof PAUSE;
 
+export interface StagingOptions {
+  /** Whether the step clips by a norm. */
+  readonly byNorm: boolean;
+  /** Whether the row kernels of a dtype reach every memory, rather than one each. */
+  readonly reachesAll: (dtype: DType) => boolean;
+}
+
 /** Gradients of one step in the memories of their variables. */
 export class Staging {
   readonly #memory: MemoryPool;
+  readonly #options: StagingOptions;
   readonly #blocks: Block[] = [];
   #copied = 0;
 
-  constructor(memory: MemoryPool) {
+  constructor(memory: MemoryPool, options: StagingOptions) {
     this.#memory = memory;
+    this.#options = options;
   }
 
   /**
@@ -96,7 +108,43 @@ export class Staging {
       const all = yield* this.#allSlices(indices, values, variable, segments[only]!, ownCopy, first);
       return segments.map((_, s) => (s === only ? all : noSlices));
     }
-    return yield* this.#deal(indices, values, variable, segments, finder, counts);
+    const reachesAll = this.#options.reachesAll(variable.dtype);
+    const all =
+      reachesAll || this.#options.byNorm
+        ? yield* this.#together(indices, values, variable, segments, reachesAll)
+        : undefined;
+    if (reachesAll) {
+      return segments.map((_, s) => ({
+        kind: "slices",
+        indices: 0,
+        values: 0,
+        count: counts[s]!,
+        all: all!,
+      }));
+    }
+    const dealt = yield* this.#deal(indices, values, variable, segments, finder, counts);
+    return all === undefined ? dealt : dealt.map((gradient) => ({ ...gradient, all }) as SegmentGradient);
+  }
+
+  /** All slices in one memory: where they are, if that is one of the runtime's, or else in that of the first segment. */
+  *#together(
+    indices: Uint32Array,
+    values: TypedArray | readonly number[],
+    variable: Variable,
+    segments: readonly StorageSegment[],
+    withIndices: boolean,
+  ): Generator<Pause, AllSlices> {
+    const arena = ArrayBuffer.isView(values) ? this.#memory.arenaOf(values) : undefined;
+    const { byteOffset = 0, byteLength = 0 } = values as Partial<TypedArray>;
+    const inPlace = arena?.lent.contains(byteOffset, byteLength) === true;
+    const [first] = segments as [StorageSegment];
+    const place = inPlace ? arena : first.home.arena;
+    const offset = inPlace ? byteOffset : yield* this.#copy(values, variable, first, 0, values.length);
+    const all = { memory: place.id, values: offset, count: indices.length };
+    if (!withIndices) return all;
+    const block = this.#allocateIn(place, indices.byteLength);
+    new Uint32Array(this.#memory.bufferOf(place), block.offset, indices.length).set(indices);
+    return { ...all, indices: block.offset };
   }
 
   /** Copies slices into the memories of the segments that have their rows. */
@@ -176,7 +224,11 @@ export class Staging {
   }
 
   #allocate({ home }: StorageSegment, bytes: number): Block {
-    const block = home.arena.allocate(bytes, false);
+    return this.#allocateIn(home.arena, bytes);
+  }
+
+  #allocateIn(arena: Arena, bytes: number): Block {
+    const block = arena.allocate(bytes, false);
     if (block === undefined) throw new MemoryExhaustedError(bytes);
     this.#blocks.push(block);
     return block;

@@ -27,6 +27,8 @@ export class OptimizerState {
   disposed = false;
   /** Asynchronous steps that wait or run. */
   pending = 0;
+  /** Whether the first step has made slots that do not have their values yet. */
+  filling = false;
 
   /**
    * @param prefix - stands in front of the names of slots that a step makes
@@ -118,11 +120,18 @@ export class OptimizerState {
     this.averages = [];
     this.index.clear();
     this.built = false;
+    this.filling = false;
   }
 
   /** @throws StateError */
   refuseWhenDisposed(): void {
     if (this.disposed) throw new StateError("The optimizer was disposed: its slots are gone.");
+  }
+
+  /** @throws StateError */
+  refuseWhileFilling(call: string): void {
+    if (!this.filling) return;
+    throw new StateError(`${call}: the optimizer's first step is filling its slots; await it first.`);
   }
 
   /** @throws StateError */

@@ -70,9 +70,10 @@ export type StepRequest = Pause | StepPlan;
  */
 export function* performStep(
   step: PreparedStep,
-  { memory }: RuntimeInternals,
+  { memory, device }: RuntimeInternals,
 ): Generator<StepRequest, StepOutcome, StepOutcome | undefined> {
-  const staging = new Staging(memory);
+  const byNorm = step.clip.kind === "norm" || step.clip.kind === "globalNorm";
+  const staging = new Staging(memory, { byNorm, reachesAll: (dtype) => device.reachesAll(dtype) });
   const variables = step.pairs.map(({ variable }) => variable);
   checkSlots(step, variables);
   const held = [...variables, ...step.slots].map((variable) => variable[variableInternals].storage);

@@ -1,5 +1,6 @@
 import {
   type Accelerator,
+  type DType,
   LaneLostError,
   type StepOutcome,
   type StepPlan,
@@ -9,7 +10,7 @@ import { StaleValuesError } from "../errors/index.js";
 import { AcceleratorHolder } from "./accelerator-holder.js";
 import type { JournalEntry } from "./journal.js";
 import { damageOfBoth, knownClip, normPlan, outcomeOf, partOf } from "./parts.js";
-import { LEAST_ELEMENTS } from "./policy.js";
+import { hostOnly, LEAST_ELEMENTS } from "./policy.js";
 import { isHome } from "./residents.js";
 
 /** What executes the plans of steps. */
@@ -19,6 +20,8 @@ export interface StepDevice {
   runSync(plan: StepPlan): StepOutcome;
   /** Waits on the calling thread until no lane writes; false when a lane does not end. */
   settle(): boolean;
+  /** Whether the row kernels of a dtype reach every memory, rather than one each. */
+  reachesAll(dtype: DType): boolean;
 }
 
 /**
@@ -28,6 +31,11 @@ export interface StepDevice {
  * the journal and the residents are one turn, and so is replaying.
  */
 export class PlacedDevice extends AcceleratorHolder implements StepDevice {
+  /** A device takes the slices of a table from the memories of its segments. */
+  reachesAll(dtype: DType): boolean {
+    return this.accelerator === undefined && !this.options.named && this.cpu.reachesAll(dtype);
+  }
+
   run(plan: StepPlan): Promise<StepOutcome> {
     const mayOpen = !this.wasOpened && this.#wantsDevice(plan);
     if (this.accelerator !== undefined || mayOpen || this.hasFault) return this.#run(plan);
@@ -42,6 +50,7 @@ export class PlacedDevice extends AcceleratorHolder implements StepDevice {
     const onDevice = plan.updates.filter(
       (update) =>
         plan.accelerated &&
+        hostOnly(update, plan) === undefined &&
         update.place !== "cpu" &&
         accelerator.refusal(update) === undefined &&
         accelerator.holds([update]),
@@ -127,7 +136,8 @@ export class PlacedDevice extends AcceleratorHolder implements StepDevice {
   ): Promise<StepOutcome> {
     let entry: JournalEntry;
     try {
-      entry = this.#launch(accelerator, partOf(plan, onDevice, known));
+      // The caller gets its gradients back when the step has settled.
+      entry = this.#launch(accelerator, partOf(plan, onDevice, known), true);
     } catch (error) {
       // Without room for a gradient the device is as good as before, but of no use for this step.
       if (isOutOfMemory(error)) await this.#moveHere(onDevice);
@@ -162,8 +172,8 @@ export class PlacedDevice extends AcceleratorHolder implements StepDevice {
   }
 
   /** Enqueues a step and notes it, in one turn. Throws before anything has changed, or not at all. */
-  #launch(accelerator: Accelerator, part: StepPlan): JournalEntry {
-    accelerator.launch(part);
+  #launch(accelerator: Accelerator, part: StepPlan, lasting = false): JournalEntry {
+    accelerator.launch(part, lasting);
     return this.copies.launched(part);
   }
 

@@ -18,6 +18,16 @@ export const LEAST_ELEMENTS = 1 << 20;
 /** Steps in a row after each of which the host asked for a variable's values, and it lives on the CPU from then on. */
 const ASKED_TOO_OFTEN = 3;
 
+/**
+ * Why a step leaves a table that is split over memories here: its slices lie in one of them, or a replay could not take
+ * their norm in the order of the step.
+ */
+export function hostOnly({ segments }: UpdatePlan, { clip }: StepPlan): string | undefined {
+  const all = segments.flatMap(({ gradient }) => (gradient.kind === "slices" ? (gradient.all ?? []) : []));
+  if (all.some(({ indices }) => indices !== undefined)) return "its slices are not in its memories";
+  return all.length > 0 && clip.kind === "norm" ? "the norm of slices for several memories" : undefined;
+}
+
 /** Decides which variables live on the accelerator; keeps what it decided and why. */
 export class PlacementPolicy {
   readonly #placed = new Map<number, VariablePlacement>();
@@ -68,7 +78,7 @@ export class PlacementPolicy {
   ): Pick<VariablePlacement, "device" | "reason"> {
     const cpu = (reason: string) => ({ device: "cpu", reason }) as const;
     const gpu = (reason: string) => ({ device: "gpu", reason }) as const;
-    const refusal = this.#refused.get(update.pin) ?? accelerator.refusal(update);
+    const refusal = this.#refused.get(update.pin) ?? hostOnly(update, plan) ?? accelerator.refusal(update);
     if (refusal !== undefined) return cpu(refusal);
     if (update.place === "cpu") return cpu("its `device` option");
     if (update.place === "gpu") return gpu("its `device` option");

@@ -5,9 +5,9 @@ import { checkGather, type Readable, readAll } from "./gather.js";
 import { checkHandle, type VariableHandle } from "./handle.js";
 import { SharedHeader } from "./header.js";
 import { disposedError } from "./read-guard.js";
+import type { VariableSegment } from "./readable-variable.js";
 import { readerOf } from "./row-reader.js";
 import { type NestedArray, sizeOf } from "./values.js";
-import type { VariableSegment } from "./variable.js";
 
 export interface AttachOptions {
   /** Whether `data` and `segments` give views, which can be written through. Default false. */
@@ -42,7 +42,7 @@ export class AttachedVariable {
     checkHandle(handle);
     this.writable = checkAttachOptions(options);
     const { name, shape, dtype, layout } = handle;
-    const header = new SharedHeader(handle.header);
+    const header = new SharedHeader(handle.header, handle.guard, handle.isSlot, handle.tables);
     if (!header.alive) throw disposedError(name);
     this.name = name;
     this.dtype = dtype;
@@ -91,8 +91,8 @@ export class AttachedVariable {
   }
 
   /**
-   * The values as numbers, nested by shape; each row is consistent.
-   * @throws DisposedVariableError; StateError as `gather`
+   * The values as numbers, nested by `shape`; each row is consistent.
+   * @throws DisposedVariableError, StateError; IndexError when the variable has lost rows since the handle was made
    */
   toArray(): NestedArray {
     if (this.disposed) throw disposedError(this.name);

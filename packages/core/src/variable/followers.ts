@@ -1,6 +1,7 @@
 import type { DType } from "@shardgrad/workers";
 import { type Initializer, isCopy, newValues, type PendingFill } from "./initializers.js";
 import { type VariableInternals, variableInternals } from "./internals.js";
+import type { ReadableVariable } from "./readable-variable.js";
 import { discard, fillsOf, newElements, planBeside, planResize, type StoragePlan } from "./resize-plan.js";
 import type { StorageSegment } from "./segments.js";
 import { rowPlacement, Storage } from "./storage.js";
@@ -41,10 +42,10 @@ export interface PreparedRows {
 
 /** An optimizer's slot, which has an element for each element or for each row of its model variable. */
 export class SlotRows implements RowFollower {
-  readonly #slot: Variable;
+  readonly #slot: ReadableVariable;
   readonly #initializer: Initializer;
 
-  constructor(slot: Variable, initializer: Initializer) {
+  constructor(slot: ReadableVariable, initializer: Initializer) {
     this.#slot = slot;
     this.#initializer = initializer;
   }
@@ -61,6 +62,12 @@ export class SlotRows implements RowFollower {
         ? undefined
         : newValues(this.#initializer, [added, ...slot.shape.slice(1)], slot.dtype);
     const plan = slotPlan(internals, slot.shape.length, resize);
+    try {
+      internals.header.makeRoom(plan.segments.length);
+    } catch (error) {
+      discard(storage.memory, plan);
+      throw error;
+    }
     const rows = newElements(storage, plan);
     // Its room must stay its own while it is being filled, even if the slot is disposed of.
     storage.hold();

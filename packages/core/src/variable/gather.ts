@@ -55,8 +55,8 @@ function checkOut(out: unknown, length: number, from: Readable): TypedArray {
     const expected = `${length} elements, not ${array.length}`;
     throw new ShapeError({ argument: "out", received: out, expected });
   }
-  const overlaps = from.layout.segments.some(({ offset, count }, i) => {
-    const end = offset + count * dtypeInfo[dtype].bytes;
+  const overlaps = from.layout.segments.some(({ offset, capacity }, i) => {
+    const end = offset + capacity * dtypeInfo[dtype].bytes;
     const { buffer, byteOffset, byteLength } = array;
     return byteOffset < end && byteOffset + byteLength > offset && from.liesIn(i, buffer);
   });

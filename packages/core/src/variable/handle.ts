@@ -3,10 +3,10 @@ import { ArgumentError } from "../errors/index.js";
 import { runtimeInternals } from "../runtime/internals.js";
 import { packageVersion } from "../version.js";
 import type { Readable } from "./gather.js";
-import { type HeaderBuffers, placeOf } from "./header.js";
 import type { VariableInternals } from "./internals.js";
 import type { RowLayout, RowSegment } from "./row-layout.js";
 import { readerOf } from "./row-reader.js";
+import { placeOf } from "./segment-tables.js";
 
 /**
  * What another thread needs to read a variable: a plain object for `postMessage` or `workerData`. What it holds beside
@@ -21,7 +21,13 @@ export interface VariableHandle {
   /** @internal */
   readonly layout: RowLayout;
   /** @internal */
-  readonly header: HeaderBuffers;
+  readonly header: SharedArrayBuffer;
+  /** @internal */
+  readonly tables: readonly SharedArrayBuffer[];
+  /** @internal */
+  readonly guard: SharedArrayBuffer;
+  /** @internal */
+  readonly isSlot: boolean;
 }
 
 interface Described {
@@ -34,11 +40,12 @@ interface Described {
 export function layoutOf({ name, dtype }: Described, internals: VariableInternals): RowLayout {
   const { storage, model, header, rowSize } = internals;
   const segments = storage.segments.map((segment, i): RowSegment => {
-    const { home, start, count, block, versions } = segment;
+    const { home, start, count, room, block, versions } = segment;
     return {
       memory: home.arena.memory,
       start,
       count,
+      capacity: room.capacity,
       offset: block.offset,
       modelOffset: (model?.storage.segments[i] ?? segment).block.offset,
       versions: versions.block.offset,
@@ -74,7 +81,10 @@ export function makeHandle(variable: Described, internals: VariableInternals): V
     shape: [...variable.shape],
     dtype: variable.dtype,
     layout: layoutOf(variable, internals),
-    header: header.buffers,
+    header: header.buffer,
+    tables: header.furtherTables,
+    guard: header.guard.buffer as SharedArrayBuffer,
+    isSlot: header.isSlot,
   };
 }
 
@@ -82,7 +92,7 @@ export function makeHandle(variable: Described, internals: VariableInternals): V
 export function checkHandle(handle: unknown): asserts handle is VariableHandle {
   const given = handle as Partial<VariableHandle> | null | undefined;
   const version = given?.version;
-  if (typeof version !== "string" || !(given?.header?.words instanceof SharedArrayBuffer)) {
+  if (typeof version !== "string" || !(given?.header instanceof SharedArrayBuffer)) {
     const expected = "what `variable.handle()` returned";
     throw new ArgumentError({ argument: "handle", received: handle, expected });
   }

@@ -1,4 +1,5 @@
 import { threadId } from "node:worker_threads";
+import { placeOf, type SegmentPlace, SegmentTables, TABLE_BYTES } from "./segment-tables.js";
 import type { StorageSegment } from "./storage.js";
 
 /**
@@ -11,9 +12,7 @@ import type { StorageSegment } from "./storage.js";
  *   by dense steps, overwrites of whole tables, `assign`, JavaScript updates. It is larger afterwards. SLOTS is the same
  *   for all slots beside the variable. The words of row blocks (versions.ts of the kernels) do the rest.
  * - ALIVE becomes 0 before the memory can be used for anything else.
- * - A segment's memory never moves. PLACE tells a segment from a later one of the same number.
- * - A table of segments lies behind the words. When a variable grows beyond its room a larger one is made; the old ones
- *   are kept up to date as far as they reach, for those who have them.
+ * - A segment's memory never moves. EPOCH changes after everything else that `publish` says.
  *
  * Order: a writer makes the word odd, then loads it, which no later store passes; it makes the word even by an atomic
  * addition, which no earlier store passes. The lanes' stores lie between the two, as ringing them and hearing that
@@ -23,65 +22,45 @@ const ALIVE = 0;
 export const WHOLE = 1;
 export const SLOTS = 2;
 const ROWS = 3;
-/** Segments with a lazy block. */
-const LAZIES = 4;
+const SEGMENTS = 4;
 const OWNER = 5;
 const IDENTITY = 6;
-/** Larger after each change of rows and segments. */
-const LAYOUT = 8;
-const WORDS = 16;
-
-// The table: how many segments, then for each
-const STRIDE = 8;
-const SEGMENT_ROWS = 1;
-/** Memory, offset of the elements and of the version words: where the segment lies. */
-const PLACE = 2;
-const LAZY = 5;
+/** Segments with a lazy block. */
+const LAZIES = 8;
+/** Changes with rows and segments. */
+const EPOCH = 9;
+const FIRST_SEGMENT = 16;
 
 /** Whether values are written by a device, by JavaScript within one call, or by JavaScript with pauses. */
 export type WriteKind = "device" | "script" | "paused";
 
-/** The shared memory of a header. */
-export interface HeaderBuffers {
-  readonly words: SharedArrayBuffer;
-  /** The words of the model variable's header: its own, but for a slot. */
-  readonly guard: SharedArrayBuffer;
-  readonly table: SharedArrayBuffer;
-  readonly isSlot: boolean;
-}
-
 /** The header as every thread reads it. */
 export class SharedHeader {
   readonly #words: Int32Array;
-  #table: Int32Array;
   /** The header of the model variable, whose words guard the slots beside it too. */
   readonly guard: Int32Array;
   readonly isSlot: boolean;
+  protected readonly tables: SegmentTables;
 
-  constructor({ words, guard, table, isSlot }: HeaderBuffers) {
-    this.#words = new Int32Array(words);
-    this.#table = new Int32Array(table, table === words ? 4 * WORDS : 0);
+  /** @param tables - further ones, see {@link SegmentTables} */
+  constructor(
+    buffer: SharedArrayBuffer,
+    guard: SharedArrayBuffer,
+    isSlot: boolean,
+    tables: readonly SharedArrayBuffer[] = [],
+  ) {
+    this.#words = new Int32Array(buffer);
+    this.tables = new SegmentTables(buffer, 4 * FIRST_SEGMENT, tables);
     this.guard = isSlot ? new Int32Array(guard) : this.#words;
     this.isSlot = isSlot;
   }
 
-  /** What another thread makes its header of. */
-  get buffers(): HeaderBuffers {
-    const shared = ({ buffer }: Int32Array) => buffer as SharedArrayBuffer;
-    const { guard, isSlot } = this;
-    return { words: shared(this.#words), guard: shared(guard), table: shared(this.#table), isSlot };
+  get buffer(): SharedArrayBuffer {
+    return this.#words.buffer as SharedArrayBuffer;
   }
 
   protected get words(): Int32Array {
     return this.#words;
-  }
-
-  protected get table(): Int32Array {
-    return this.#table;
-  }
-
-  protected set table(table: Int32Array) {
-    this.#table = table;
   }
 
   /** False once the variable was disposed. */
@@ -99,18 +78,19 @@ export class SharedHeader {
     return Atomics.load(this.#words, ROWS) >>> 0;
   }
 
-  /** Another number when rows or segments have changed. */
-  get layout(): number {
-    return Atomics.load(this.#words, LAYOUT);
+  /** Another number after each change of rows and segments. */
+  get epoch(): number {
+    return Atomics.load(this.#words, EPOCH);
   }
 
-  /** Rows of a segment now, if it still lies at that place; 0 otherwise. */
+  /** Whether the variable still has that segment. */
+  has(segment: number, place: SegmentPlace): boolean {
+    return segment < Atomics.load(this.#words, SEGMENTS) && this.tables.isAt(segment, place);
+  }
+
+  /** Rows of a segment now; 0 when the variable does not have it any more. */
   rowsOf(segment: number, place: SegmentPlace): number {
-    const table = this.#table;
-    if (segment >= Atomics.load(table, 0)) return 0;
-    const at = STRIDE * segment;
-    for (let i = 0; i < place.length; i++) if (Atomics.load(table, at + PLACE + i) !== place[i]) return 0;
-    return Atomics.load(table, at + SEGMENT_ROWS) >>> 0;
+    return this.has(segment, place) ? this.tables.rows(segment) : 0;
   }
 
   /** Whether some segment has a lazy block. */
@@ -120,7 +100,7 @@ export class SharedHeader {
 
   /** Byte offset of a segment's lazy block; 0 where its averages are kept at every step. */
   lazyOf(segment: number): number {
-    return Atomics.load(this.#table, STRIDE * segment + LAZY) >>> 0;
+    return this.tables.lazy(segment);
   }
 
   /** The owner's header, where this thread is the owner and handed the variable out. */
@@ -130,13 +110,6 @@ export class SharedHeader {
   }
 }
 
-export type SegmentPlace = readonly [memory: number, offset: number, versions: number];
-
-/** Units that fit into an Int32: blocks lie at multiples of 64 bytes. */
-export function placeOf({ home, block, versions }: StorageSegment): SegmentPlace {
-  return [home.arena.id, block.offset / 64, versions.block.offset / 64];
-}
-
 class OpenWrites {
   count = 0;
   paused = 0;
@@ -144,8 +117,6 @@ class OpenWrites {
 
 /** What the owner does with its header. */
 export class VariableHeader extends SharedHeader {
-  /** The table of now and those that were too small. */
-  readonly #tables: Int32Array[] = [];
   /** Of the variable, and of the slots beside it. */
   readonly #openWrites: readonly [OpenWrites, OpenWrites];
   /** Waits until no lane runs; false when they do not end. */
@@ -159,10 +130,9 @@ export class VariableHeader extends SharedHeader {
     settle: () => boolean,
     model: VariableHeader | undefined,
   ) {
-    const words = new SharedArrayBuffer(4 * (WORDS + tableWords(segments)));
-    const guard = model === undefined ? words : (model.guard.buffer as SharedArrayBuffer);
-    super({ words, guard, table: words, isSlot: model !== undefined });
-    this.#tables.push(this.table);
+    const buffer = new SharedArrayBuffer(4 * FIRST_SEGMENT + TABLE_BYTES);
+    super(buffer, model?.buffer ?? buffer, model !== undefined);
+    this.makeRoom(segments);
     this.#openWrites = model === undefined ? [new OpenWrites(), new OpenWrites()] : model.#openWrites;
     this.settle = settle;
     this.shift = shift;
@@ -179,36 +149,30 @@ export class VariableHeader extends SharedHeader {
     return new VariableHeader(segments, model.shift, model.settle, model);
   }
 
+  /** For a `publish` that is to come. @throws MemoryExhaustedError */
+  makeRoom(segments: number): void {
+    this.tables.makeRoom(segments);
+  }
+
+  /** What another thread needs beside `buffer`. */
+  get furtherTables(): SharedArrayBuffer[] {
+    return this.tables.further;
+  }
+
   /**
    * Tells the readers of rows and segments. After the memory of new rows has its values; for rows that go, before their
    * memory is given back and within `beginWrite` and `endWrite`.
+   * Cannot fail, if `makeRoom` was called for so many segments.
    * @param rowSize - elements of a row
    */
   publish(rows: number, rowSize: number, segments: readonly StorageSegment[]): void {
-    this.#ensureRoom(segments.length);
-    for (const table of this.#tables) {
-      const room = Math.min(segments.length, roomOf(table));
-      for (let i = 0; i < room; i++) {
-        const segment = segments[i]!;
-        const at = STRIDE * i;
-        placeOf(segment).forEach((word, k) => {
-          Atomics.store(table, at + PLACE + k, word);
-        });
-        const segmentRows = rowSize === 0 ? rows : Math.floor(segment.count / rowSize);
-        Atomics.store(table, at + SEGMENT_ROWS, segmentRows);
-      }
-      Atomics.store(table, 0, room);
-    }
+    segments.forEach((segment, i) => {
+      const segmentRows = rowSize === 0 ? rows : Math.floor(segment.count / rowSize);
+      this.tables.publish(i, placeOf(segment), segmentRows);
+    });
+    Atomics.store(this.words, SEGMENTS, segments.length);
     Atomics.store(this.words, ROWS, rows);
-    Atomics.add(this.words, LAYOUT, 1);
-  }
-
-  #ensureRoom(segments: number): void {
-    if (roomOf(this.table) >= segments) return;
-    const larger = new Int32Array(new SharedArrayBuffer(4 * tableWords(2 * segments)));
-    larger.set(this.table);
-    this.table = larger;
-    this.#tables.push(larger);
+    Atomics.add(this.words, EPOCH, 1);
   }
 
   /**
@@ -217,11 +181,7 @@ export class VariableHeader extends SharedHeader {
    * all changes of the block but those of a sparse step.
    */
   setLazy(segment: number, offset: number): void {
-    this.#ensureRoom(segment + 1);
-    const before = Atomics.load(this.table, STRIDE * segment + LAZY);
-    for (const table of this.#tables) {
-      if (segment < roomOf(table)) Atomics.store(table, STRIDE * segment + LAZY, offset);
-    }
+    const before = this.tables.setLazy(segment, offset);
     Atomics.add(this.words, LAZIES, Number(offset !== 0) - Number(before !== 0));
   }
 
@@ -268,15 +228,6 @@ export class VariableHeader extends SharedHeader {
   dispose(): void {
     Atomics.store(this.words, ALIVE, 0);
   }
-}
-
-/** Words of a table with room for so many segments. */
-function tableWords(segments: number): number {
-  return 1 + STRIDE * Math.max(1, segments);
-}
-
-function roomOf(table: Int32Array): number {
-  return (table.length - 1) / STRIDE;
 }
 
 const owners = new Map<string, WeakRef<VariableHeader>>();

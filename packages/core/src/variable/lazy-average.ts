@@ -15,6 +15,7 @@ import { WorkerLostError } from "../errors/index.js";
 import { runtimeInternals } from "../runtime/internals.js";
 import { follow, type PreparedRows, type RowFollower, type RowResize } from "./followers.js";
 import { variableInternals } from "./internals.js";
+import { overwriteListLength } from "./lazy-room.js";
 import type { StorageSegment } from "./segments.js";
 import { roundTo } from "./values.js";
 import type { Variable } from "./variable.js";
@@ -68,8 +69,7 @@ export class LazyAverage implements RowFollower {
     this.#floor = clock;
     const internals = variable[variableInternals];
     const rows = internals.rowSize === 0 ? 0 : variable.size / internals.rowSize;
-    // Catching up on the table when the list is full costs its rows: a few of them for each overwrite.
-    this.#listLength = overwrites ? Math.min(16_384, Math.max(64, Math.ceil(rows / 16))) : 0;
+    this.#listLength = overwrites ? overwriteListLength(rows) : 0;
     this.#memory = memory;
     this.#segments = this.#make(internals.storage.segments);
     this.#describe(this.#segments, momentum);

@@ -80,12 +80,15 @@ export class LazyRows {
     return round(round(this.#p * average) + round(this.#q * variable));
   }
 
-  /** By bisection. A clock beyond the loaded one belongs to a step that is not over. */
+  /**
+   * By bisection, which ends whatever the words hold: memory that is somebody else's by now is read, too, and then the row
+   * again. A clock beyond the loaded one belongs to a step that is not over.
+   */
   #firstOverwriteAfter(last: number): number | undefined {
     let low = 0;
     let high = this.#overwrites;
     while (low < high) {
-      const middle = (low + high) >>> 1;
+      const middle = low + ((high - low) >>> 1);
       if (this.#words[this.#list + middle]! > last) high = middle;
       else low = middle + 1;
     }

@@ -1,4 +1,4 @@
-import { DisposedVariableError, StateError } from "../errors/index.js";
+import { DisposedVariableError, IndexError, StateError } from "../errors/index.js";
 import { type SharedHeader, SLOTS, WHOLE } from "./header.js";
 import { fence, Patience, stuck } from "./patience.js";
 
@@ -56,6 +56,16 @@ export class ReadGuard {
     return same;
   }
 
+  /** Of a row that the reader cannot reach, once `left` was true. @throws IndexError, StateError */
+  refuse(row: number): never {
+    const { rows } = this.#header;
+    if (row < rows) {
+      const message = `Row ${row} of ${this.#name} lies in memory that was added later: take a new handle.`;
+      throw new StateError(message);
+    }
+    throw new IndexError({ argument: "indices", received: row, expected: `integers from 0 to ${rows - 1}` });
+  }
+
   /**
    * The owner makes the words even in a later turn of its event loop, for which it cannot wait here. It waits for the
    * lanes instead; afterwards nobody writes before this thread lets somebody.
@@ -86,4 +96,9 @@ export function disposedError(name: string): DisposedVariableError {
     expected: "a live variable",
     message,
   });
+}
+
+/** @throws DisposedVariableError */
+export function refuseWhenDisposed(variable: { readonly disposed: boolean; readonly name: string }): void {
+  if (variable.disposed) throw disposedError(variable.name);
 }

@@ -67,7 +67,7 @@ function* additions(
     const step = unit <= wanted && least > 0 ? unit : row;
     const capacity = Math.min(most, Math.ceil(wanted / step) * step);
     const count = Math.min(capacity, needed);
-    yield placed(memory, dtype, rowSize, { start, count, capacity });
+    yield placed(memory, dtype, rowSize, { start, count, capacity }, size);
     start += count;
   }
 }

@@ -1,17 +1,11 @@
 import { MemoryExhaustedError } from "@shardgrad/workers";
-import {
-  ArgumentError,
-  ClosedRuntimeError,
-  DisposedVariableError,
-  OptionError,
-  ShapeError,
-  StateError,
-} from "../errors/index.js";
+import { ArgumentError, ClosedRuntimeError, OptionError, ShapeError, StateError } from "../errors/index.js";
 import { runtimeInternals } from "../runtime/internals.js";
 import { fillInParts } from "./fill-in-parts.js";
 import type { PreparedRows, RowFollower, RowResize } from "./followers.js";
 import { type Initializer, newValues } from "./initializers.js";
 import { variableInternals } from "./internals.js";
+import { refuseWhenDisposed } from "./read-guard.js";
 import { discard, fillsOf, newElements, planResize } from "./resize-plan.js";
 import type { Variable } from "./variable.js";
 import { writeWithSlots } from "./writes.js";
@@ -74,7 +68,8 @@ function* resize(
     storage.letGo();
     throw error;
   }
-  // Who looks at the variable must find what belongs to each of its rows.
+  // Who looks at the variable must find what belongs to each of its rows. Readers look at a variable and its lazy average
+  // together: to them it happens at once.
   const { plan } = planned;
   writeWithSlots(variable, () => {
     if (rows < before) publish(rows, plan);
@@ -106,10 +101,11 @@ function takeMemory(
   followers: ReadonlySet<RowFollower>,
   prepared: Map<RowFollower, PreparedRows>,
 ): RowResize {
-  const { storage, rowSize } = variable[variableInternals];
+  const { storage, rowSize, header } = variable[variableInternals];
   const plan = planResize(storage, rows * rowSize, rowSize, generous);
   const resize = { before: variable.shape[0]!, rows, rowSize, plan, generous };
   try {
+    header.makeRoom(plan.segments.length);
     for (const follower of followers) prepared.set(follower, follower.prepare(resize));
     return resize;
   } catch (error) {
@@ -169,17 +165,6 @@ const MOST_ROWS = 2 ** 32 - 1;
 
 function isInitializer(value: unknown): boolean {
   return value === undefined || value === "zeros" || value === "ones" || typeof value === "function";
-}
-
-function refuseWhenDisposed({ disposed, name }: Variable): void {
-  if (!disposed) return;
-  const message = `The variable ${name} was disposed.`;
-  throw new DisposedVariableError({
-    argument: "variable",
-    received: name,
-    expected: "a live variable",
-    message,
-  });
 }
 
 function internalsOf(variable: Variable) {

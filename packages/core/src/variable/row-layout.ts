@@ -1,6 +1,6 @@
 import { type DType, dtypeInfo, type TypedArray, type WasmMemory } from "@shardgrad/workers";
 import { type UnitBytes, type Units, unitOf, unitsOf } from "./copy-rows.js";
-import type { SegmentPlace } from "./header.js";
+import type { SegmentPlace } from "./segment-tables.js";
 
 /** Where a segment of a variable lies, for a thread that reads it. Plain data, which can be cloned. */
 export interface RowSegment {
@@ -8,6 +8,8 @@ export interface RowSegment {
   /** First element of the segment within the variable. */
   readonly start: number;
   readonly count: number;
+  /** Elements that it has room for; all but the last segment are full. */
+  readonly capacity: number;
   /** Byte offset of its elements. */
   readonly offset: number;
   /** The same of the variable that a slot stands beside. */
@@ -36,7 +38,7 @@ export interface RowTarget {
 
 /** What copies rows, each as it was at one moment. */
 export interface Reader {
-  /** @throws DisposedVariableError; IndexError; StateError for a row in memory that this reader does not know */
+  /** @throws DisposedVariableError; IndexError; StateError for a row in memory that this reader does not know; so do all */
   checkRows(indices: Uint32Array): void;
   /** Copies rows `indices[from]` to `indices[to - 1]` to the same places of the target. */
   gather(indices: Uint32Array, from: number, to: number, target: RowTarget): void;

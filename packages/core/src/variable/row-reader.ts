@@ -1,4 +1,3 @@
-import { IndexError, StateError } from "../errors/index.js";
 import { copyRows, type UnitBytes, type Units, unitsOf } from "./copy-rows.js";
 import { CutRowReader } from "./cut-rows.js";
 import type { SharedHeader } from "./header.js";
@@ -60,7 +59,7 @@ class RowReader implements Reader {
   readonly #rowBytes: number;
   readonly #batchRows: number;
   #parts: readonly Part[] = [];
-  #partsLayout = -1;
+  #partsEpoch = -1;
   #partsUnit: UnitBytes = 2;
   // Of the rows of a batch: number within the segment, version, segment.
   readonly #local = new Uint32Array(BATCH_ROWS);
@@ -82,10 +81,17 @@ class RowReader implements Reader {
   }
 
   checkRows(indices: Uint32Array): void {
-    this.#guard.enter();
-    this.#openParts(this.#partsUnit);
-    const known = this.#parts[this.#parts.length - 1]?.endRow ?? 0;
-    for (const row of indices) if (row >= known) this.#refuse(row);
+    const guard = this.#guard;
+    guard.patience.reset();
+    for (;;) {
+      guard.enter();
+      this.#openParts(this.#partsUnit);
+      const known = this.#parts[this.#parts.length - 1]?.endRow ?? 0;
+      const unknown = firstFrom(known, indices);
+      if (unknown === undefined) return;
+      if (guard.left()) guard.refuse(unknown);
+      guard.patience.pause();
+    }
   }
 
   gather(indices: Uint32Array, from: number, to: number, target: RowTarget): void {
@@ -119,6 +125,7 @@ class RowReader implements Reader {
     const { shift } = this.#layout;
     for (let i = from; i < to; ) {
       const part = this.#partOf(indices[i]!);
+      if (part === undefined) return this.#missing(indices[i]!);
       const { firstRow, endRow, versions } = part;
       const mask = versions.length - 1;
       let row = indices[i]!;
@@ -146,6 +153,11 @@ class RowReader implements Reader {
       if (now !== seen[k] || (now & 1) === 1) this.#failed[failed++] = from + k;
     }
     return this.#guard.left() ? failed : -1;
+  }
+
+  /** A row that is not there; unless rows and segments have changed since `enter`: then it is looked for again. */
+  #missing(row: number): -1 {
+    return this.#guard.left() ? this.#guard.refuse(row) : -1;
   }
 
   /** Copies rows `from` to `to` of the batch, whose places in the target are `at` further on. */
@@ -177,10 +189,16 @@ class RowReader implements Reader {
         row = this.#readListed(row, first, Math.min(end, row + LISTED), target);
         continue;
       }
-      const { firstRow, endRow } = this.#partOf(row);
+      const part = this.#partOf(row);
+      if (part === undefined) {
+        this.#missing(row);
+        patience.pause();
+        continue;
+      }
+      const { firstRow, endRow } = part;
       const block = Math.floor((row - firstRow) / rowsOfBlock);
       const blockEnd = Math.min(end, endRow, firstRow + (block + 1) * rowsOfBlock);
-      if (this.#copyBlock(row, blockEnd, row - first, target)) {
+      if (this.#copyBlock(part, row, blockEnd, row - first, target)) {
         row = blockEnd;
         patience.reset();
       } else {
@@ -198,8 +216,13 @@ class RowReader implements Reader {
   }
 
   /** Copies rows that share a version word, after `enter`; false if they must be copied again. */
-  #copyBlock(row: number, end: number, at: number, target: RowTarget): boolean {
-    const { firstRow, source, versions } = this.#partOf(row);
+  #copyBlock(
+    { firstRow, source, versions }: Part,
+    row: number,
+    end: number,
+    at: number,
+    target: RowTarget,
+  ): boolean {
     const size = this.#rowBytes / target.unit;
     const word = ((row - firstRow) >>> this.#layout.shift) & (versions.length - 1);
     const seen = Atomics.load(versions, word);
@@ -208,10 +231,13 @@ class RowReader implements Reader {
     return this.#guard.left() && (seen & 1) === 0 && Atomics.load(versions, word) === seen;
   }
 
-  /** The segments as they are now, for copying in units. */
+  /**
+   * The segments as they are now, for copying in units. The epoch is loaded first, and changes last: a mixture of old and
+   * new does not outlive the change, and `left` is false for who has used it.
+   */
   #openParts(unit: UnitBytes): void {
-    const { layout } = this.#header;
-    if (layout === this.#partsLayout && unit === this.#partsUnit) return;
+    const { epoch } = this.#header;
+    if (epoch === this.#partsEpoch && unit === this.#partsUnit) return;
     const { rows } = this.#header;
     const { segments, rowSize } = this.#layout;
     const parts: Part[] = [];
@@ -226,11 +252,11 @@ class RowReader implements Reader {
       parts.push({ index, segment, firstRow, endRow: firstRow + count, source, versions });
     }
     this.#parts = parts;
-    this.#partsLayout = layout;
+    this.#partsEpoch = epoch;
     this.#partsUnit = unit;
   }
 
-  #partOf(row: number): Part {
+  #partOf(row: number): Part | undefined {
     const parts = this.#parts;
     let low = 0;
     let high = parts.length - 1;
@@ -240,15 +266,12 @@ class RowReader implements Reader {
       else low = middle + 1;
     }
     const part = parts[low];
-    return part !== undefined && row < part.endRow ? part : this.#refuse(row);
+    return part !== undefined && row < part.endRow ? part : undefined;
   }
+}
 
-  #refuse(row: number): never {
-    const { rows } = this.#header;
-    if (row < rows) {
-      const { name } = this.#layout;
-      throw new StateError(`Row ${row} of ${name} lies in memory that was added later: take a new handle.`);
-    }
-    throw new IndexError({ argument: "indices", received: row, expected: `integers from 0 to ${rows - 1}` });
-  }
+/** The first row number that is at least `end`. */
+function firstFrom(end: number, indices: Uint32Array): number | undefined {
+  for (const row of indices) if (row >= end) return row;
+  return undefined;
 }

@@ -1,4 +1,5 @@
 import {
+  ARRAYS_BESIDE,
   type Block,
   type DType,
   dtypeInfo,
@@ -9,6 +10,7 @@ import {
   versionMask,
   viewOf,
 } from "@shardgrad/workers";
+import { LAZY_ROW_BYTES, lazyBytes } from "./lazy-room.js";
 
 /** A contiguous part of an array that lies in one memory. A resize replaces the object, never its memory. */
 export interface StorageSegment {
@@ -46,6 +48,8 @@ export function segmentOf(
 
 /** What a segment's block has room for; the same object for all sizes that the segment takes. */
 export interface SegmentRoom {
+  /** Another number for each segment that is made; readers on other threads tell them apart by it. */
+  readonly serial: number;
   /** Elements that fit; whole rows where a row fits into a memory. */
   readonly capacity: number;
   /** The elements from here on are zero still: no row ever had them. */
@@ -71,6 +75,8 @@ export interface Placement {
   readonly versions: RowVersions | number;
 }
 
+let serials = 0;
+
 function makeSegment(
   memory: MemoryPool,
   dtype: DType,
@@ -82,7 +88,12 @@ function makeSegment(
   versions.users++;
   try {
     const block = memory.allocateAt(home, capacity * bytes, zeroed ? count * bytes : false);
-    const room = { capacity, clean: Math.max(zeroed ? count : 0, Math.ceil(block.cleanFrom / bytes)) };
+    serials = (serials + 1) | 0;
+    const room = {
+      serial: serials,
+      capacity,
+      clean: Math.max(zeroed ? count : 0, Math.ceil(block.cleanFrom / bytes)),
+    };
     return segmentOf(memory, dtype, { start, count, home, block, versions, room });
   } catch (error) {
     letGoOf(memory, home, versions);
@@ -128,6 +139,9 @@ function letGoOf(memory: MemoryPool, home: Home, versions: RowVersions): void {
   if (versions.users === 0) memory.releaseAt(home, versions.block);
 }
 
+/** What a memory has to spare beside a segment of full size, for each of its bytes. */
+const SPARE_SHARE = 0.2;
+
 /** How a variable may be cut into segments. */
 export interface Cuts {
   /** Elements between possible cuts: whole rows, and whole norm blocks where both fit. */
@@ -143,7 +157,12 @@ export interface Cuts {
  * the bits of a norm. A row too long for one memory is cut inside; such a variable takes dense gradients only.
  */
 export function cutsOf(memory: MemoryPool, dtype: DType, rowSize: number): Cuts {
-  const fits = Math.floor(memory.segmentBytes / dtypeInfo[dtype].bytes);
+  const { bytes } = dtypeInfo[dtype];
+  // What a memory has to spare takes the few bytes a row that lazy averages need, unless rows are short. Vectors are not
+  // cut for their sake.
+  const beyond = Math.max(0, LAZY_ROW_BYTES / rowSize - SPARE_SHARE * bytes);
+  const short = rowSize > 1 ? beyond / ARRAYS_BESIDE : 0;
+  const fits = Math.floor(memory.segmentBytes / (bytes + short));
   const row = rowSize <= fits ? Math.max(rowSize, 1) : 1;
   const both = row * (NORM_BLOCK / greatestCommonDivisor(row, NORM_BLOCK));
   const unit = both <= fits ? both : row;
@@ -154,15 +173,20 @@ function greatestCommonDivisor(a: number, b: number): number {
   return b === 0 ? a : greatestCommonDivisor(b, a % b);
 }
 
-/** Where a segment with room of its own goes. */
+/**
+ * Where a segment with room of its own goes.
+ * @param size - elements of the variable
+ */
 export function placed(
   memory: MemoryPool,
   dtype: DType,
   rowSize: number,
   part: Pick<Placement, "start" | "count" | "capacity">,
+  size: number,
 ): Placement {
   const { bytes } = dtypeInfo[dtype];
   const rows = rowSize === 0 ? 0 : Math.ceil(part.capacity / rowSize);
   const versions = versionMask(rows, rowSize * bytes);
-  return { ...part, home: memory.reserve(part.capacity * bytes), versions };
+  const more = 4 * (versions + 1) + lazyBytes(rows, rowSize === 0 ? 0 : size / rowSize);
+  return { ...part, home: memory.reserve(part.capacity * bytes, more), versions };
 }

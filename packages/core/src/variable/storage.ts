@@ -165,6 +165,6 @@ function* freshPlacements(
       rounded - count <= count * CHEAP ? rounded : count,
       Math.min(most, reserve - start),
     );
-    yield placed(memory, dtype, rowSize, { start, count, capacity });
+    yield placed(memory, dtype, rowSize, { start, count, capacity }, size);
   }
 }

@@ -1,20 +1,9 @@
-import { type DType, dtypeInfo, ownerShift, type TypedArray, viewOf } from "@shardgrad/workers";
-import {
-  ArgumentError,
-  ClosedRuntimeError,
-  OptionError,
-  SplitVariableError,
-  StateError,
-} from "../errors/index.js";
-import type { RowIndices } from "../gradients/indexed-slices.js";
+import { dtypeInfo, type TypedArray, viewOf } from "@shardgrad/workers";
+import { ArgumentError, StateError } from "../errors/index.js";
 import { runtimeInternals } from "../runtime/internals.js";
-import { Runtime } from "../runtime/runtime.js";
 import { AttachedVariable, type AttachOptions } from "./attached.js";
 import { describe } from "./describe.js";
-import { follow, SlotRows, storageBeside } from "./followers.js";
-import { checkGather, gatherInQueue, type Readable, readAll } from "./gather.js";
-import { makeHandle, readableOf, type VariableHandle } from "./handle.js";
-import { VariableHeader } from "./header.js";
+import type { VariableHandle } from "./handle.js";
 import {
   type Initializer,
   initialValues,
@@ -26,33 +15,15 @@ import {
 } from "./initializers.js";
 import { type VariableInternals, variableInternals } from "./internals.js";
 import { catchUpAsync, catchUpSync } from "./lazy-average.js";
-import {
-  besideOf,
-  besideOptions,
-  checkNames,
-  checkReserve,
-  isInitializer,
-  laterOf,
-  type VariableOptions,
-} from "./options.js";
-import { disposedError } from "./read-guard.js";
+import { besideOptions, type VariableOptions } from "./options.js";
+import { refuseWhenDisposed } from "./read-guard.js";
+import { ReadableVariable } from "./readable-variable.js";
 import { type ResizeOptions, resizeAtOnce, resizeInTurn } from "./resize.js";
-import type { StoragePlan } from "./resize-plan.js";
-import { Storage } from "./storage.js";
-import { type NestedArray, rowSizeOf, sizeOf } from "./values.js";
+import type { NestedArray } from "./values.js";
 import { writeNow } from "./writes.js";
 
 export type { VariableOptions } from "./options.js";
-
-/** A part of a variable that lies in one memory. */
-export interface VariableSegment {
-  /** Flat offset of its first element. */
-  readonly start: number;
-  /** Live view of its elements. */
-  readonly data: TypedArray;
-}
-
-let created = 0;
+export type { VariableSegment } from "./readable-variable.js";
 
 /**
  * A trainable array in shared memory, after Keras' tf.Variable.
@@ -65,88 +36,14 @@ let created = 0;
  * weights.assign([[0, 0], [0, 0]]);
  * weights.dispose(); // gives the memory back
  */
-export class Variable {
-  readonly name: string;
-  readonly dtype: DType;
-  readonly trainable: boolean;
-  #shape: readonly number[];
-  #size: number;
-  readonly #storage: Storage;
-  readonly #internals: VariableInternals;
-  #disposed = false;
-  #unfollow: () => void = () => {};
-  #readable: Readable | undefined;
-  #readableSegments: Storage["segments"] | undefined;
-
+export class Variable extends ReadableVariable {
   /**
    * @param initialValue - a number, nested arrays, a typed array of the dtype (Uint16Array: float16 bit
    *   patterns), or an initializer: "zeros", "ones", or a function of shape and dtype
    * @throws ShapeError, DtypeError, OptionError, ClosedRuntimeError, MemoryExhaustedError
    */
   constructor(initialValue: NestedArray | TypedArray | Initializer, options: VariableOptions = {}) {
-    checkNames(options);
-    const { shape, dtype } = describe(initialValue, options);
-    const reserve = checkReserve(options.reserveRows, shape);
-    this.name = options.name ?? "Variable";
-    this.#shape = Object.freeze([...shape]);
-    this.dtype = dtype;
-    this.#size = sizeOf(shape);
-    this.trainable = options.trainable ?? true;
-    const fill = initialValues(initialValue, this.shape, dtype);
-    const runtime = options.runtime ?? Runtime.default();
-    const internals = runtime[runtimeInternals];
-    if (internals === undefined) {
-      throw new OptionError({ argument: "runtime", received: runtime, expected: "a Runtime" });
-    }
-    if (runtime.closed) throw new ClosedRuntimeError();
-    const model = besideOf(options);
-    const rowSize = rowSizeOf(shape);
-    const later = laterOf(options);
-    this.#storage =
-      model === undefined
-        ? Storage.create(internals.memory, dtype, this.size, rowSize, reserve * rowSize)
-        : storageBeside(model, this.shape, dtype);
-    const { segments } = this.#storage;
-    const header =
-      model === undefined
-        ? VariableHeader.create(segments.length, ownerShift(rowSize * dtypeInfo[dtype].bytes), () =>
-            internals.device.settle(),
-          )
-        : VariableHeader.beside(model[variableInternals].header, segments.length);
-    header.publish(shape[0] ?? 1, rowSize, segments);
-    const initializer = isInitializer(initialValue) ? initialValue : "zeros";
-    const publish = (rows: number, plan: StoragePlan) => this.#publish(rows, plan);
-    this.#internals = {
-      ...{ name: this.name, storage: this.#storage, runtime, rowSize, pin: created++, header, initializer },
-      ...{ model: model?.[variableInternals], publish, place: options.device ?? "auto" },
-      followers: new Set(),
-      lazy: undefined,
-    };
-    try {
-      for (const { view, start } of this.#storage.segments) {
-        if (later === undefined) fill(view, start);
-        else later.push({ view, start, fill });
-      }
-    } catch (error) {
-      this.#storage.release();
-      throw error;
-    }
-    if (model !== undefined) this.#unfollow = follow(model, new SlotRows(this, initializer));
-  }
-
-  /** Lengths of the dimensions. `resizeRows` changes the first. */
-  get shape(): readonly number[] {
-    return this.#shape;
-  }
-
-  /** Number of elements. */
-  get size(): number {
-    return this.#size;
-  }
-
-  /** @internal */
-  get [variableInternals](): VariableInternals {
-    return this.#internals;
+    super(initialValue, options);
   }
 
   /** A variable of zeros. @throws as the constructor */
@@ -182,48 +79,21 @@ export class Variable {
   }
 
   /**
-   * Live view of the elements in shared memory; float16 as bit patterns. Its buffer can be posted to threads.
-   * It must not be used after `dispose`, and not after a step that ran on a device: ask for it again then.
-   * @throws DisposedVariableError, SplitVariableError when the variable lies in several memories, StaleValuesError when
-   *   the current values are on a device
-   */
-  get data(): TypedArray {
-    this.#refuseWhenDisposed();
-    const { segments } = this.#storage;
-    if (segments.length > 1) {
-      throw new SplitVariableError(
-        `${this.name} lies in ${segments.length} segments, as it is larger than one memory or has grown: use \`segments\`.`,
-      );
-    }
-    return segments[0]!.view;
-  }
-
-  /** Live views of all elements in order, one for each memory. @throws DisposedVariableError, StaleValuesError */
-  get segments(): readonly VariableSegment[] {
-    this.#refuseWhenDisposed();
-    return this.#storage.segments.map(({ start, view }) => ({ start, data: view }));
-  }
-
-  /** Whether `dispose` was called. */
-  get disposed(): boolean {
-    return this.#disposed;
-  }
-
-  /**
    * Replaces all values.
    * @throws ShapeError, DtypeError for a typed array of another dtype, ArgumentError, DisposedVariableError;
-   *   StaleValuesError when the values are on a device (`await runtime.synchronize()` first); StateError with lazy averages while asynchronous steps are pending
+   *   StaleValuesError when the values are on a device (`await runtime.synchronize()` first); StateError with lazy
+   *   averages while asynchronous steps are pending
    */
   assign(values: NestedArray | TypedArray): void {
-    this.#refuseWhenDisposed();
+    refuseWhenDisposed(this);
     if (typeof values === "string" || typeof values === "function") {
       throw new ArgumentError({ argument: "values", received: values, expected: "numbers or a typed array" });
     }
     const { shape, dtype } = describe(values, { shape: this.shape, dtype: this.dtype }, "values", true);
     const fill = initialValues(values, shape, dtype, "values");
-    this.#catchUp("assign");
+    catchUp("assign", this[variableInternals]);
     writeNow([this], () => {
-      for (const { view, start } of this.#storage.segments) fill(view, start);
+      for (const { view, start } of this[variableInternals].storage.segments) fill(view, start);
     });
   }
 
@@ -231,17 +101,18 @@ export class Variable {
    * A copy of the values as they are after the steps that have ended, wherever the variable lives.
    *
    * @returns a typed array of `size` elements; float16 as bit patterns
-   * @throws (rejects) DisposedVariableError
+   * @throws (rejects) DisposedVariableError; as `materialize` where averages are kept lazily
    * @example
    * import { Variable } from "@shardgrad/core";
    * console.log(await new Variable([[1, 2], [3, 4]]).read()); // Float32Array(4) [ 1, 2, 3, 4 ]
    */
   async read(): Promise<TypedArray> {
-    this.#refuseWhenDisposed();
-    if (this.#internals.lazy?.behind) await this.materialize();
+    refuseWhenDisposed(this);
+    const { lazy, storage } = this[variableInternals];
+    if (lazy?.behind) await this.materialize();
     const { bytes } = dtypeInfo[this.dtype];
     const target = viewOf(this.dtype, new ArrayBuffer(this.size * bytes), 0, this.size);
-    await this.#storage.read(target);
+    await storage.read(target);
     return target;
   }
 
@@ -259,81 +130,11 @@ export class Variable {
    * console.log(optimizer.averages[0].data[0]); // 1
    */
   async materialize(): Promise<void> {
-    this.#refuseWhenDisposed();
-    await this.#internals.runtime[runtimeInternals].queue.run(async () => {
-      const { lazy } = this.#internals;
+    refuseWhenDisposed(this);
+    await this[variableInternals].runtime[runtimeInternals].queue.run(async () => {
+      const { lazy } = this[variableInternals];
       if (lazy !== undefined) await catchUpAsync(lazy);
     });
-  }
-
-  /**
-   * The values as numbers, nested by shape; each row is consistent, as with `gather`.
-   * @throws DisposedVariableError, StateError and StaleValuesError as `gather`
-   */
-  toArray(): NestedArray {
-    this.#refuseWhenDisposed();
-    return readAll(this.#read());
-  }
-
-  /**
-   * Copies rows, also while a step writes them: a row is as it was at one moment, never half old and half new. Rows of
-   * one call can be of different moments, unlike those of `gatherAsync`. Waits for a step that writes the whole
-   * variable; see docs/reading.md.
-   *
-   * @param indices - n row numbers, in any order and as often as you like
-   * @param out - where the rows go: an array of the dtype with n times the row size elements, outside the variable's
-   *   memory. Without it a new one is made. Row k is in elements k · rowSize to (k + 1) · rowSize; float16 as bits.
-   * @returns `out`, or the new array
-   * @throws IndexError, DtypeError, ShapeError (also for a scalar), ArgumentError, DisposedVariableError: nothing was
-   *   written. StateError for a slot that a step is filling, and when a step does not end within a minute.
-   *   StaleValuesError when the current values are on a device.
-   * @example
-   * import { Variable } from "@shardgrad/core";
-   * const table = new Variable([[1, 2], [3, 4], [5, 6]]);
-   * console.log(table.gather([2, 0])); // Float32Array(4) [ 5, 6, 1, 2 ]
-   */
-  gather<Out extends TypedArray = TypedArray>(indices: RowIndices, out?: Out): Out {
-    this.#refuseWhenDisposed();
-    const from = this.#read();
-    const gather = checkGather(indices, out, from);
-    from.reader.gather(gather.indices, 0, gather.indices.length, gather.target);
-    return gather.out as Out;
-  }
-
-  /**
-   * Copies rows between two steps of the runtime's queue, so that all are as the asynchronous steps called before have
-   * left them. Many rows are copied in parts, with turns of the event loop between. Of a variable that lives on a device
-   * only the rows come. `out` belongs to the call until its promise settles.
-   * @throws (rejects) as `gather`; ClosedRuntimeError, QueueFullError
-   * @example
-   * import { Adagrad, Variable } from "@shardgrad/core";
-   * const table = Variable.zeros([10, 2]);
-   * new Adagrad({ learningRate: 1, initialAccumulatorValue: 0, epsilon: 0 }).applyGradients([
-   *   [{ indices: [4], values: [[1, -1]] }, table],
-   * ]);
-   * console.log(await table.gatherAsync([4, 5])); // Float32Array(4) [ -1, 1, 0, 0 ]
-   */
-  async gatherAsync<Out extends TypedArray = TypedArray>(indices: RowIndices, out?: Out): Promise<Out> {
-    this.#refuseWhenDisposed();
-    const gather = checkGather(indices, out, this.#layout());
-    await gatherInQueue(gather, this.#internals, () => {
-      this.#refuseWhenDisposed();
-      return this.#layout();
-    });
-    return gather.out as Out;
-  }
-
-  /**
-   * What `Variable.attach` needs to read the variable in another worker thread: a plain object for `workerData` or
-   * `postMessage`. It holds the memory, not a copy. The variable lives on the CPU from now on.
-   * @throws DisposedVariableError, StaleValuesError when the current values are on a device
-   */
-  handle(): VariableHandle {
-    this.#refuseWhenDisposed();
-    const { model, runtime } = this.#internals;
-    runtime[runtimeInternals].placed?.leaveNow(this.#storage.segments);
-    (model ?? this.#internals).place = "cpu";
-    return makeHandle(this, this.#internals);
   }
 
   /**
@@ -389,60 +190,15 @@ export class Variable {
   resizeRowsSync(rows: number, options: ResizeOptions = {}): void {
     resizeAtOnce(this, rows, options);
   }
+}
 
-  /** Gives the memory back, at the end of the step that uses it if there is one. Again: nothing. */
-  dispose(): void {
-    if (this.#disposed) return;
-    this.#disposed = true;
-    this.#unfollow();
-    this.#internals.header.dispose();
-    this.#storage.release();
-  }
-
-  [Symbol.dispose](): void {
-    this.dispose();
-  }
-
-  #publish(rows: number, plan: StoragePlan): void {
-    const { header, rowSize } = this.#internals;
-    // Readers must know of rows that go before their memory is given back.
-    writeNow([this], () => {
-      header.publish(rows, rowSize, plan.segments);
-      this.#storage.publish(plan);
-    });
-    this.#shape = Object.freeze([rows, ...this.#shape.slice(1)]);
-    this.#size = sizeOf(this.#shape);
-  }
-
-  /** Averages that rows have missed were of their present values. */
-  #catchUp(call: string): void {
-    const { lazy, runtime } = this.#internals;
-    if (!lazy?.behind) return;
-    const { pending } = runtime[runtimeInternals].queue;
-    if (pending > 0)
-      throw new StateError(`${call}: ${pending} asynchronous steps are pending; await them first.`);
-    catchUpSync(lazy);
-  }
-
-  /** How the variable is read, wherever its values are. */
-  #layout(): Readable {
-    const { segments } = this.#storage;
-    if (this.#readable === undefined || this.#readableSegments !== segments) {
-      this.#readable = readableOf(this, this.#internals);
-      this.#readableSegments = segments;
-    }
-    return this.#readable;
-  }
-
-  /** The variable as it is read now. @throws StaleValuesError */
-  #read(): Readable {
-    this.#storage.refuseStale();
-    return this.#layout();
-  }
-
-  #refuseWhenDisposed(): void {
-    if (this.#disposed) throw disposedError(this.name);
-  }
+/** Averages that rows have missed were of their present values. */
+function catchUp(call: string, { lazy, runtime }: VariableInternals): void {
+  if (!lazy?.behind) return;
+  const { pending } = runtime[runtimeInternals].queue;
+  if (pending > 0)
+    throw new StateError(`${call}: ${pending} asynchronous steps are pending; await them first.`);
+  catchUpSync(lazy);
 }
 
 /**

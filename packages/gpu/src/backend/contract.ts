@@ -24,6 +24,11 @@ export interface GpuBackend {
   free(buffer: GpuBuffer): void;
   /** Takes a copy of the source before it returns. Offsets and lengths are multiples of 4 bytes. */
   upload(buffer: GpuBuffer, byteOffset: number, source: ArrayBufferView): void;
+  /**
+   * As `upload`, but without a copy where that is possible: the source must stay as it is until everything enqueued has
+   * ended. Back ends that cannot do it do not have it.
+   */
+  uploadInPlace?(buffer: GpuBuffer, byteOffset: number, source: ArrayBufferView): void;
   /** Rejects with DeviceLostError when the device is lost before the target is filled; it may be half filled then. */
   download(buffer: GpuBuffer, byteOffset: number, target: ArrayBufferView): Promise<void>;
   /** Enqueues commands in order, each after the writes of those before it. Returns without waiting. */

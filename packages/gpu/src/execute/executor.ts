@@ -9,7 +9,7 @@ import type { DeviceLost, GpuBackend } from "../backend/contract.js";
 import { whole } from "./clip-slots.js";
 import { arraysOf, DeviceArrays } from "./device-arrays.js";
 import { GATHER_BYTES, gatherParts } from "./gather.js";
-import { stageGradient } from "./gradients.js";
+import { stageAll, stageGradient } from "./gradients.js";
 import { type Lowered, lower, type StagedUpdate } from "./lower.js";
 import { pieceBytes } from "./pieces.js";
 import { Scratch } from "./scratch.js";
@@ -97,13 +97,15 @@ export class GpuExecutor implements Accelerator {
     }
   }
 
-  launch(plan: StepPlan): void {
-    this.#buffers.reset();
+  launch(plan: StepPlan, lasting = false): void {
+    this.#buffers.reset(lasting);
+    const byNorm = plan.clip.kind === "norm" || plan.clip.kind === "globalNorm";
     const staged = plan.updates.map((update): StagedUpdate => {
       const gradients = update.segments.map((segment) =>
         stageGradient(update, segment, this.#host, this.#buffers, this.#backend.limits),
       );
-      return { update, gradients };
+      const all = byNorm ? stageAll(update, this.#host, this.#buffers) : undefined;
+      return { update, gradients, all };
     });
     const { commands, norm } = lower(plan, staged, this.#arrays, this.#buffers, this.#scratch);
     for (const update of plan.updates) this.#bringUp(update);
@@ -150,7 +152,7 @@ export class GpuExecutor implements Accelerator {
     // Enqueued in one turn: the buffers are the next step's as well.
     const coming = parts.map(async ({ place, rows: chunk, positions }) => {
       const bytes = chunk.length * rowBytes;
-      this.#buffers.reset();
+      this.#buffers.reset(false);
       const numbers = this.#buffers.bind(new Uint8Array(chunk.buffer, chunk.byteOffset, chunk.byteLength));
       const gathered = this.#scratch.take("gathered", bytes);
       this.#buffers.flush();

@@ -43,6 +43,19 @@ export function stageGradient(
   return { kind: "slices", values: { ...values, count: elements }, rows };
 }
 
+/** All slices of a variable that is split over the host's memories, for its norm. */
+export function stageAll(
+  { dtype, rowSize, segments }: UpdatePlan,
+  host: HostMemory,
+  buffers: StepBuffers,
+): GradientRange | undefined {
+  const gradient = segments[0]?.gradient;
+  if (gradient?.kind !== "slices" || gradient.all === undefined) return undefined;
+  const { memory, values, count } = gradient.all;
+  const bytes = host.bytes(memory, values, count * rowSize * dtypeInfo[dtype].bytes);
+  return { ...buffers.put(bytes), count: count * rowSize };
+}
+
 /** What a norm goes over. */
 export function rangesOf(staged: StagedGradient): readonly GradientRange[] {
   if (staged.kind === "dense") return staged.pieces;

@@ -11,7 +11,7 @@ import type { Binding, Command } from "../backend/contract.js";
 import { emaKinds, RANGE_WORDS, ROW_GROUP_WORDS, TILE } from "../kernels/table.js";
 import { type ClipSlots, hostSlots, normSlots, whole } from "./clip-slots.js";
 import type { DeviceArray, DeviceArrays } from "./device-arrays.js";
-import { rangesOf, type StagedGradient } from "./gradients.js";
+import { type GradientRange, rangesOf, type StagedGradient } from "./gradients.js";
 import { RangeTable } from "./range-table.js";
 import type { Scratch } from "./scratch.js";
 import type { StepBuffers } from "./step-buffers.js";
@@ -22,6 +22,8 @@ const SHORT_ROW = 32;
 export interface StagedUpdate {
   readonly update: UpdatePlan;
   readonly gradients: readonly StagedGradient[];
+  /** What a norm goes over, where the cut into the host's memories must not show. */
+  readonly all: GradientRange | undefined;
 }
 
 export interface Lowered {
@@ -73,7 +75,9 @@ function clipSlots(
   commands: Command[],
 ): ClipSlots {
   if (clip.kind !== "norm" && clip.kind !== "globalNorm") return hostSlots(clip, dtype, buffers);
-  const gradients = updates.map(({ gradients: parts }) => parts.flatMap(rangesOf));
+  const gradients = updates.map(({ all, gradients: parts }) =>
+    all === undefined ? parts.flatMap(rangesOf) : [all],
+  );
   return normSlots(clip, dtype, gradients, buffers, scratch, commands);
 }
 

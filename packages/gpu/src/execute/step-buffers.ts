@@ -20,25 +20,45 @@ export class StepBuffers {
   readonly #smallBytes: number;
   readonly #large: StepBuffer[] = [];
   readonly #small: (StepBuffer & { readonly host: Uint8Array })[] = [];
+  #lasting = false;
 
   constructor(backend: GpuBackend) {
     this.#backend = backend;
     this.#smallBytes = Math.min(SMALL_BUFFER, pieceBytes(backend.limits));
   }
 
-  /** Begins a step. */
-  reset(): void {
+  /** Begins a step. `lasting`: its gradients stay as they are until it has ended. */
+  reset(lasting: boolean): void {
+    this.#lasting = lasting;
     for (const buffer of this.#large) buffer.used = 0;
     for (const buffer of this.#small) buffer.used = 0;
   }
 
   /**
-   * Puts bytes where a kernel can read them. The binding is of the whole buffer, `offset` where the bytes begin.
+   * Puts bytes of a gradient where a kernel can read them. The binding is of the whole buffer, `offset` where the bytes
+   * begin.
    * @throws GpuMemoryError
    */
   put(bytes: Uint8Array): { readonly buffer: GpuBuffer; readonly offset: number } {
+    return this.#put(bytes, this.#lasting);
+  }
+
+  /** A binding of just these bytes, which are copied. */
+  bind(bytes: Uint8Array): Binding {
     const size = Math.max(Math.ceil(bytes.byteLength / ALIGNMENT), 1) * ALIGNMENT;
-    if (size <= SMALL && size <= this.#smallBytes) {
+    return { ...this.#put(bytes, false), bytes: size };
+  }
+
+  /** Sends what was collected; to be called before the launch. */
+  flush(): void {
+    for (const { buffer, host, used } of this.#small) {
+      if (used > 0) this.#backend.upload(buffer, 0, host.subarray(0, used));
+    }
+  }
+
+  #put(bytes: Uint8Array, inPlace: boolean): { readonly buffer: GpuBuffer; readonly offset: number } {
+    const size = Math.max(Math.ceil(bytes.byteLength / ALIGNMENT), 1) * ALIGNMENT;
+    if (size <= SMALL) {
       const target = this.#smallWith(size);
       const offset = target.used;
       target.host.set(bytes, offset);
@@ -47,22 +67,13 @@ export class StepBuffers {
     }
     const target = this.#largeWith(size);
     const offset = target.used;
-    this.#backend.upload(target.buffer, offset, bytes);
+    if (inPlace && this.#backend.uploadInPlace !== undefined) {
+      this.#backend.uploadInPlace(target.buffer, offset, bytes);
+    } else {
+      this.#backend.upload(target.buffer, offset, bytes);
+    }
     target.used += size;
     return { buffer: target.buffer, offset };
-  }
-
-  /** A binding of just these bytes. */
-  bind(bytes: Uint8Array): Binding {
-    const size = Math.max(Math.ceil(bytes.byteLength / ALIGNMENT), 1) * ALIGNMENT;
-    return { ...this.put(bytes), bytes: size };
-  }
-
-  /** Sends what was collected; to be called before the launch. */
-  flush(): void {
-    for (const { buffer, host, used } of this.#small) {
-      if (used > 0) this.#backend.upload(buffer, 0, host.subarray(0, used));
-    }
   }
 
   #smallWith(size: number) {

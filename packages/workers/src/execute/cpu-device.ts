@@ -1,6 +1,8 @@
+import type { DType } from "../dtype.js";
 import { MemoryExhaustedError } from "../errors.js";
 import { kernelModule } from "../kernels/instance.js";
 import { type KernelChoice, type NativeKernels, nativeFor } from "../kernels/native.js";
+import { kernelFor } from "../kernels/table.js";
 import type { Arena, Block } from "../memory/arena.js";
 import type { MemoryPool } from "../memory/memory-pool.js";
 import type { StepOutcome, StepPlan } from "../plan/contract.js";
@@ -50,6 +52,11 @@ export class CpuDevice {
   /** The instructions that large steps run on: `simd128` is WebAssembly's. */
   get instructions(): string {
     return this.#native?.set.instructions ?? "simd128";
+  }
+
+  /** Whether the row kernels of a dtype reach every memory, rather than one each. */
+  reachesAll(dtype: DType): boolean {
+    return (this.#native?.numbers[kernelFor("adagradRows", dtype).id] ?? -1) >= 0;
   }
 
   /** Every memory of the pool must be attached before a plan names it. */
@@ -162,6 +169,10 @@ class StepScratch implements Scratch {
 
   rowsBytes(sliceCount: number): number {
     return this.runner.instance(0).rowsScratchBytes(sliceCount);
+  }
+
+  distance(from: number, to: number): number {
+    return this.runner.addressOf(to) - this.runner.addressOf(from);
   }
 
   release(): void {

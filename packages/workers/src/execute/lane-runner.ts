@@ -47,6 +47,11 @@ export class LaneRunner {
     }
   }
 
+  /** Of a memory, for native kernels. */
+  addressOf(memory: number): number {
+    return this.#addresses[memory]!;
+  }
+
   instance(memory: number): KernelInstance {
     return this.#instances[memory]!;
   }

@@ -19,6 +19,11 @@ function gapAfter(bytes: number): number {
   return LINE;
 }
 
+/** Bytes that a block takes with its gap. */
+export function spaceOf(bytes: number): number {
+  return roundUp(Math.max(bytes, 1), LINE) + gapAfter(bytes);
+}
+
 /** A block of shared memory inside one arena. `offset` is a byte offset that kernels take as a pointer. */
 export interface Block {
   readonly arena: Arena;
@@ -70,7 +75,7 @@ export class Arena {
    * @param zero - whether they are zeroed, or how many of them at the beginning
    */
   allocate(byteLength: number, zero: boolean | number = true): Block | undefined {
-    const size = roundUp(Math.max(byteLength, 1), LINE) + gapAfter(byteLength);
+    const size = spaceOf(byteLength);
     let offset = this.#free.take(size);
     if (offset < 0) {
       if (!this.#grow(size)) return undefined;

@@ -1,9 +1,9 @@
 import { type DType, dtypeInfo, type TypedArray, viewOf } from "../dtype.js";
 import { MemoryExhaustedError } from "../errors.js";
-import { Arena, type Block, PAGE } from "./arena.js";
+import { Arena, type Block, PAGE, spaceOf } from "./arena.js";
 
 /** A variable, its accumulator, its average and one dense gradient must lie in one memory to be fused. */
-const ARRAYS_BESIDE = 4;
+export const ARRAYS_BESIDE = 4;
 const LARGEST_MEMORY = 65_536 * PAGE;
 /** Share of an arena kept free of reservations, for gradients of other variables and scratch. */
 const SLACK = 1 / 16;
@@ -12,6 +12,8 @@ const SLACK = 1 / 16;
 export interface Home {
   readonly arena: Arena;
   readonly reserved: number;
+  /** Of that, for one gradient. */
+  readonly gradientBytes: number;
   users: number;
   /** Whether the room for a gradient is lent out. */
   gradientLent: boolean;
@@ -59,9 +61,16 @@ export class MemoryPool {
     if (this.arenas.length === 0) this.#addArena();
   }
 
-  /** Promises room for an array of `bytes` and the arrays beside it. */
-  reserve(bytes: number): Home {
-    return this.#promise(Math.ceil(ARRAYS_BESIDE * (bytes * 1.05 + 512)));
+  /**
+   * Promises room for an array of `bytes` and the arrays beside it.
+   * @param more - bytes of what else is to lie beside them
+   */
+  reserve(bytes: number, more = 0): Home {
+    const each = aloneBytes(bytes);
+    // Beyond what a memory has it would find no place in one that is empty, either.
+    const most = Math.floor((Math.floor(this.#maxBytes / PAGE) - 1) * PAGE * (1 - SLACK));
+    const all = ARRAYS_BESIDE * each;
+    return this.#promise(Math.max(all, Math.min(all + aloneBytes(more), most)), each);
   }
 
   /**
@@ -69,8 +78,8 @@ export class MemoryPool {
    * gradient; further ones get room of their own, in the same memory where that has some left.
    */
   lend(bytes: number, beside?: Home): { readonly block: Block; readonly release: () => void } {
-    const inside = beside !== undefined && !beside.gradientLent && bytes <= beside.reserved / ARRAYS_BESIDE;
-    const place = inside ? beside : this.#promise(aloneBytes(bytes), beside?.arena);
+    const inside = beside !== undefined && !beside.gradientLent && bytes <= beside.gradientBytes;
+    const place = inside ? beside : this.#promise(aloneBytes(bytes), 0, beside?.arena);
     const block = this.allocateAt(place, bytes);
     if (inside) beside.gradientLent = true;
     const release = () => {
@@ -80,11 +89,11 @@ export class MemoryPool {
     return { block, release };
   }
 
-  #promise(reserved: number, first?: Arena): Home {
+  #promise(reserved: number, gradientBytes: number, first?: Arena): Home {
     const fits = (arena: Arena) => arena.reserved + reserved <= arena.capacity * (1 - SLACK);
     const arena = first !== undefined && fits(first) ? first : (this.arenas.find(fits) ?? this.#addArena());
     arena.reserved += reserved;
-    return { arena, reserved, users: 0, gradientLent: false };
+    return { arena, reserved, gradientBytes, users: 0, gradientLent: false };
   }
 
   /** A block beside the variable that lives at `home`. @param zero - as of {@link Arena.allocate} */
@@ -145,5 +154,5 @@ function newArena(id: number, maxBytes: number): Arena {
 }
 
 function aloneBytes(bytes: number): number {
-  return Math.ceil(bytes * 1.05 + 512);
+  return Math.max(Math.ceil(bytes * 1.05 + 512), spaceOf(bytes));
 }

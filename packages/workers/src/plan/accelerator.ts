@@ -23,9 +23,10 @@ export interface Accelerator {
   prepare(updates: readonly UpdatePlan[]): Promise<void>;
   /**
    * Enqueues a step over arrays that have their room; those that the host has written since go up first. Gradients are
-   * copied before it returns. Throws before anything is enqueued, or not at all.
+   * copied before it returns, or with `lasting` must stay as they are until `settled` resolves. Throws before anything is
+   * enqueued, or not at all.
    */
-  launch(plan: StepPlan): void;
+  launch(plan: StepPlan, lasting?: boolean): void;
   /** Resolves when everything launched has ended, with the global norm of the last step that clips by one. */
   settled(): Promise<{ readonly globalNorm?: number }>;
   /** The host has written, or may write, an array. */

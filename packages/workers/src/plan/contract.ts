@@ -49,7 +49,22 @@ export type SegmentGradient =
       readonly indices: number;
       readonly values: number;
       readonly count: number;
+      /** Of a variable in several memories, the same for each segment. */
+      readonly all?: AllSlices;
     };
+
+/** All slices of a step for a variable that lies in several memories. */
+export interface AllSlices {
+  /** Where values and row numbers lie. */
+  readonly memory: number;
+  readonly values: number;
+  readonly count: number;
+  /**
+   * Row numbers of the variable, u32, where kernels reach every memory: the segment's slices are then not copied into its
+   * own (its `indices` and `values` say nothing), but taken from all. Otherwise only norms are taken of all.
+   */
+  readonly indices?: number;
+}
 
 export interface UpdatePlan {
   /**

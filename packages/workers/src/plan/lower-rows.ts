@@ -1,5 +1,5 @@
 import { dtypeInfo } from "../dtype.js";
-import type { SegmentPlan, UpdatePlan } from "./contract.js";
+import type { SegmentGradient, SegmentPlan, UpdatePlan } from "./contract.js";
 import { addTile, type Lowering, type Scratch } from "./lowering.js";
 import { dealsRows, ownerShift, rowTiles } from "./shards.js";
 
@@ -14,7 +14,10 @@ const LEAST_DEALERS = 12;
 export function dealsInTurn({ operation, segments, rowSize }: UpdatePlan, lanes: number): boolean {
   if (operation !== "adagrad" || lanes < LEAST_DEALERS) return false;
   return segments.some(
-    ({ gradient }) => gradient.kind === "slices" && dealsRows(gradient.count, rowSize, lanes),
+    ({ gradient }) =>
+      gradient.kind === "slices" &&
+      gradient.all?.indices === undefined &&
+      dealsRows(gradient.count, rowSize, lanes),
   );
 }
 
@@ -25,17 +28,19 @@ export function lowerRows(lowering: Lowering, segment: SegmentPlan, s: number): 
   const shared = dealsRows(gradient.count, update.rowSize, writer.lanes);
   const lanes = shared ? writer.lanes : 1;
   const shift = ownerShift(update.rowSize * dtypeInfo[update.dtype].bytes);
-  const dealt = shared && lanes >= LEAST_DEALERS ? lowerDealing(lowering, segment, s, shift) : 0;
-  const scratchBytes = scratch.rowsBytes(dealt === 0 ? gradient.count : 0);
+  const source = slicesOf(segment, gradient, update.rowSize, scratch);
+  const deals = shared && lanes >= LEAST_DEALERS && source.rows === 0;
+  const dealt = deals ? lowerDealing(lowering, segment, s, shift) : 0;
+  const scratchBytes = scratch.rowsBytes(deals ? 0 : source.count);
   for (let i = 0; i < lanes; i++) {
     const lane = shared ? i : update.pin % writer.lanes;
     const args = [
       segment.variable,
       segment.accumulator,
       update.rowSize,
-      gradient.indices,
-      gradient.values,
-      gradient.count,
+      source.indices,
+      source.values,
+      source.count,
       i,
       lanes,
       shift,
@@ -50,11 +55,32 @@ export function lowerRows(lowering: Lowering, segment: SegmentPlan, s: number): 
       segment.versionMask,
       segment.lazy,
       dealt,
+      source.firstRow,
+      source.rows,
     ];
     const rows = { lane, start: segment.start, count: -1 };
     const operation = update.rowwise ? "rowwiseRows" : "adagradRows";
     addTile(lowering, lowering.phase, operation, segment, s, rows, args);
   }
+}
+
+/** Where a kernel finds a segment's slices: its own, or those among all that name its `rows` rows (0: its own). */
+function slicesOf(
+  { memory, start, count }: SegmentPlan,
+  gradient: Extract<SegmentGradient, { kind: "slices" }>,
+  rowSize: number,
+  scratch: Scratch,
+) {
+  const { all } = gradient;
+  if (all?.indices === undefined) return { ...gradient, firstRow: 0, rows: 0 };
+  const distance = scratch.distance(memory, all.memory);
+  return {
+    indices: all.indices + distance,
+    values: all.values + distance,
+    count: all.count,
+    firstRow: start / rowSize,
+    rows: count / rowSize,
+  };
 }
 
 /** Each lane deals an equal share of the slices; returns where they and the lanes' lists lie (see assembly/deal.ts). */

@@ -60,22 +60,35 @@ function lowerNorms(plan: StepPlan, writer: ProgramWriter, scratch: Scratch): nu
     const group = writer.groups[writer.groups.length - 1]!;
     const { bytes } = dtypeInfo[update.dtype];
     update.segments.forEach((segment, s) => {
-      const values = gradientValues(segment, update.rowSize);
+      const values = normValues(segment, update.rowSize, s);
       const blocks = Math.ceil(values.count / NORM_BLOCK);
       if (blocks === 0) return;
-      const partials = scratch.take(segment.memory, blocks * 8);
-      group.parts.push({ memory: segment.memory, partials, blocks });
+      const { memory } = values;
+      const partials = scratch.take(memory, blocks * 8);
+      group.parts.push({ memory, partials, blocks });
+      const place = { ...segment, memory };
       for (const tile of tiles(values.count, writer.lanes, update.pin)) {
         const args = [
           values.offset + tile.start * bytes,
           tile.count,
           partials + (tile.start / NORM_BLOCK) * 8,
         ];
-        add(writer, PREPARE, tile.lane, kernelFor("sumSquares", update.dtype), segment, index, s, tile, args);
+        add(writer, PREPARE, tile.lane, kernelFor("sumSquares", update.dtype), place, index, s, tile, args);
       }
     });
     return writer.groups.length - 1;
   });
+}
+
+/** What a segment brings to a norm: all slices of a split variable are taken at once, so that the cut does not show. */
+function normValues(
+  segment: SegmentPlan,
+  rowSize: number,
+  s: number,
+): { memory: number; offset: number; count: number } {
+  const all = segment.gradient.kind === "slices" ? segment.gradient.all : undefined;
+  if (all === undefined) return { memory: segment.memory, ...gradientValues(segment, rowSize) };
+  return { memory: all.memory, offset: all.values, count: s === 0 ? all.count * rowSize : 0 };
 }
 
 function gradientValues(segment: SegmentPlan, rowSize: number): { offset: number; count: number } {

@@ -8,6 +8,8 @@ export interface Scratch {
   take(memory: number, bytes: number): number;
   /** Bytes that the row kernel needs to group this many slices. */
   rowsBytes(sliceCount: number): number;
+  /** Bytes from one memory to another, where kernels reach every memory. */
+  distance(from: number, to: number): number;
 }
 
 export interface ClipArguments {

@@ -3,10 +3,10 @@
  * written into shared memory and read by every lane without any copy or message.
  *
  *   header   phases, lanes, groups, then (start, records) for each phase and lane, then the offset of each group
- *   record   kernel, memory, norm group (-1: none), update, start, count (-1: rows), segment, unused, 20 arguments
+ *   record   kernel, memory, norm group (-1: none), update, start, count (-1: rows), segment, unused, 22 arguments
  *   group    kind (1: each gradient by itself, 2: global), limit, dtype code, parts, then (memory, partials, blocks)*
  */
-export const RECORD = 28;
+export const RECORD = 30;
 export const ARGUMENTS = 8;
 const HEADER = 3;
 

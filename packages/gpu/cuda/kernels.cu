@@ -1,0 +1,20 @@
+// All kernels, each for float32 and float64; compiled to PTX by ../scripts/build-ptx.mjs and for the CPU by emulate.cpp.
+#include "dense.h"
+#include "norms.h"
+#include "rows.h"
+#include "rowwise.h"
+
+#define BOTH(name) \
+  KERNEL(name##F32) { name<float>(launch); } \
+  KERNEL(name##F64) { name<double>(launch); }
+
+BOTH(adagradDense)
+BOTH(rowwiseDense)
+BOTH(adagradRows)
+BOTH(rowwiseRows)
+BOTH(sumSquares)
+BOTH(clipScalars)
+BOTH(ema)
+BOTH(gather)
+BOTH(fill)
+BOTH(copy)

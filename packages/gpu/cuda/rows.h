@@ -1,0 +1,224 @@
+// Rows named by slices: for each row its slices in list order. `order` has the numbers of the slices by row.
+#pragma once
+#include "formulas.h"
+
+// A row that slices name: its number, and where its slices stand in `order`.
+struct row_group {
+  u32 row, first, end;
+};
+
+INLINE row_group groupAt(GLOBAL const words *groups, u64 i) {
+  const words group = groups[i];
+  return {group[0], group[1], group[2]};
+}
+
+// variable, accumulator, values, order, rowGroups, clips; learningRate, epsilon, clipKind, perRow, rowSize, clip,
+// variableOffset, accumulatorOffset, valuesOffset
+template <typename REAL> struct table_update {
+  GLOBAL REAL *variable, *accumulator;
+  GLOBAL const REAL *values;
+  GLOBAL const u32 *order;
+  GLOBAL const words *groups;
+  REAL rate, epsilon;
+  clipping<REAL> clip;
+  bool perRow;
+  u32 rowSize;
+};
+
+template <typename REAL> INLINE table_update<REAL> tableOf(const arguments &launch) {
+  const u64 *buffers = launch.buffers;
+  const scalar *scalars = launch.scalars;
+  return {at<REAL>(buffers[0]) + scalars[6].word,
+          at<REAL>(buffers[1]) + scalars[7].word,
+          at<const REAL>(buffers[2]) + scalars[8].word,
+          at<const u32>(buffers[3]),
+          at<const words>(buffers[4]),
+          (REAL)scalars[0].element,
+          (REAL)scalars[1].element,
+          clippingOf<REAL>((u32)scalars[2].word, buffers[5], (u32)scalars[5].word),
+          scalars[3].word != 0,
+          (u32)scalars[4].word};
+}
+
+// Which threads of a block share a row: 2^shift of them, as many as it has columns, or a whole block.
+INLINE u32 rowShift(u32 columns, u32 threads) {
+  u32 shift = 0;
+  while ((1u << shift) < columns && (2u << shift) <= threads) shift++;
+  return shift;
+}
+
+// Slices whose elements are under way together.
+#define AHEAD 8
+
+// Rows of so many slices are a whole block's work; slices at hand at a time, in bytes, and columns.
+#define HOT_SLICES 128
+#define STAGE_BYTES 16384
+#define STAGE_COLUMNS 64
+
+INLINE bool isHot(const row_group &group) { return group.end - group.first >= HOT_SLICES; }
+
+// The sums of `WIDTH` neighbouring columns of a row: of the slices, and of their squares where each is squared.
+template <typename REAL, u32 WIDTH> struct column_sums {
+  REAL g[WIDTH], squares[WIDTH];
+};
+
+// Adds `COUNT` slices from position `k` of the order on, all loaded before the first is needed.
+template <u32 COUNT, typename REAL, u32 WIDTH>
+INLINE void addSlices(column_sums<REAL, WIDTH> &sums, const table_update<REAL> &t, GLOBAL const REAL *values, u32 k) {
+  REAL slices[COUNT * WIDTH];
+  UNROLL for (u32 i = 0; i < COUNT; i++) load<WIDTH>(slices + i * WIDTH, values + (u64)t.order[k + i] * t.rowSize);
+  clipAll<COUNT * WIDTH>(slices, t.clip);
+  UNROLL for (u32 i = 0; i < COUNT * WIDTH; i++) sums.g[i % WIDTH] = sums.g[i % WIDTH] + slices[i];
+  if (t.perRow) return;
+  UNROLL for (u32 i = 0; i < COUNT * WIDTH; i++)
+    sums.squares[i % WIDTH] = sums.squares[i % WIDTH] + slices[i] * slices[i];
+}
+
+// A sum of slices starts from +0, so a slice of -0 counts as +0.
+template <u32 WIDTH, typename REAL>
+INLINE void updateColumns(const table_update<REAL> &t, const row_group &group, u32 column) {
+  GLOBAL REAL *w = t.variable + (u64)group.row * t.rowSize + column;
+  GLOBAL REAL *s = t.accumulator + (u64)group.row * t.rowSize + column;
+  GLOBAL const REAL *values = t.values + column;
+  column_sums<REAL, WIDTH> sums;
+  REAL variable[WIDTH];
+  load<WIDTH>(sums.squares, s);
+  load<WIDTH>(variable, w);
+  UNROLL for (u32 j = 0; j < WIDTH; j++) sums.g[j] = 0;
+  u32 k = group.first;
+  ROLLED for (; k + AHEAD <= group.end; k += AHEAD) addSlices<AHEAD>(sums, t, values, k);
+  ROLLED for (; k < group.end; k++) addSlices<1>(sums, t, values, k);
+  UNROLL for (u32 j = 0; j < WIDTH; j++) {
+    if (t.perRow) sums.squares[j] = sums.squares[j] + sums.g[j] * sums.g[j];
+    variable[j] = stepped(variable[j], sums.squares[j], sums.g[j], t.rate, t.epsilon);
+  }
+  store<WIDTH>(s, sums.squares);
+  store<WIDTH>(w, variable);
+}
+
+// The same for a row of many slices, by a whole block: the columns from `first` on. Slices are added one after another,
+// whatever their number, so what can be had at the same time is their coming: a block has many of them at hand, from
+// where one thread a column adds them up. `squares` is not written where slices are summed before.
+template <typename REAL>
+INLINE void stagedSums(const table_update<REAL> &t, const row_group &group, u32 first, ON_CHIP REAL *g,
+                       ON_CHIP REAL *squares) {
+  const u32 room = STAGE_BYTES / sizeof(REAL), batch = 8;
+  SHARED REAL stage[STAGE_BYTES / sizeof(REAL)];
+  const u32 columns = t.rowSize - first < STAGE_COLUMNS ? t.rowSize - first : STAGE_COLUMNS;
+  for (u32 k = group.first; k < group.end; k += room / STAGE_COLUMNS) {
+    const u32 left = group.end - k, slices = left < room / STAGE_COLUMNS ? left : room / STAGE_COLUMNS;
+    const u32 elements = slices * STAGE_COLUMNS, threads = threadsOfBlock();
+    EACH_THREAD(
+      ROLLED for (u32 i = threadIndex(); i < elements; i += batch * threads) {
+        REAL values[batch];
+        UNROLL for (u32 j = 0; j < batch; j++) {
+          const u32 at = i + j * threads, column = at % STAGE_COLUMNS;
+          const bool is = at < elements && column < columns;
+          values[j] = is ? t.values[(u64)t.order[k + at / STAGE_COLUMNS] * t.rowSize + first + column] : 0;
+        }
+        clipAll<batch>(values, t.clip);
+        UNROLL for (u32 j = 0; j < batch; j++) {
+          if (i + j * threads < elements) stage[i + j * threads] = values[j];
+        }
+      }
+    )
+    EACH_THREAD(
+      const u32 column = threadIndex();
+      if (column < columns) {
+        REAL sum = g[column], square = squares[column];
+        for (u32 i = column; i < elements; i += STAGE_COLUMNS) {
+          sum = sum + stage[i];
+          if (!t.perRow) square = square + stage[i] * stage[i];
+        }
+        g[column] = sum;
+        if (!t.perRow) squares[column] = square;
+      }
+    )
+  }
+}
+
+template <typename REAL> INLINE void updateHotRow(const table_update<REAL> &t, const row_group &group) {
+  SHARED REAL g[STAGE_COLUMNS], squares[STAGE_COLUMNS];
+  const u64 row = (u64)group.row * t.rowSize;
+  for (u32 first = 0; first < t.rowSize; first += STAGE_COLUMNS) {
+    EACH_THREAD(
+      const u32 i = threadIndex();
+      if (i < STAGE_COLUMNS) {
+        g[i] = 0;
+        squares[i] = first + i < t.rowSize ? t.accumulator[row + first + i] : 0;
+      }
+    )
+    stagedSums(t, group, first, g, squares);
+    EACH_THREAD(
+      const u32 i = threadIndex();
+      if (i < STAGE_COLUMNS && first + i < t.rowSize) {
+        const u64 at = row + first + i;
+        const REAL sum = t.perRow ? squares[i] + g[i] * g[i] : squares[i];
+        t.accumulator[at] = sum;
+        t.variable[at] = stepped(t.variable[at], sum, g[i], t.rate, t.epsilon);
+      }
+    )
+  }
+}
+
+template <u32 WIDTH, typename REAL> INLINE void updateRows(const arguments &launch, const table_update<REAL> &t) {
+  // Whether a row of the block has many slices. Set between two barriers, looked at after the second; who is ahead sets
+  // it back only to what it is, or after barriers that wait for all.
+  SHARED u32 anyHot;
+  const u32 vectors = t.rowSize / WIDTH, shift = rowShift(vectors, threadsOfBlock());
+  const u32 rowsOfBlock = threadsOfBlock() >> shift;
+  for (u64 base = (u64)blockIndex() * rowsOfBlock; base < launch.count; base += (u64)blocksOfLaunch() * rowsOfBlock) {
+    EACH_THREAD(if (threadIndex() == 0) anyHot = 0;)
+    EACH_THREAD(
+      const u64 i = base + (threadIndex() >> shift);
+      if (i < launch.count) {
+        const row_group group = groupAt(t.groups, i);
+        if (isHot(group)) anyHot = 1;
+        else {
+          const u32 step = 1u << shift;
+          ROLLED for (u32 v = threadIndex() & (step - 1); v < vectors; v += step)
+            updateColumns<WIDTH>(t, group, v * WIDTH);
+        }
+      }
+    )
+    const bool hot = anyHot != 0;
+    for (u32 i = 0; hot && i < rowsOfBlock && base + i < launch.count; i++) {
+      const row_group group = groupAt(t.groups, base + i);
+      if (isHot(group)) updateHotRow(t, group);
+    }
+  }
+}
+
+template <typename REAL> INLINE void adagradRows(const arguments &launch) {
+  const table_update<REAL> t = tableOf<REAL>(launch);
+  const u32 width = 16 / sizeof(REAL);
+  if (t.rowSize % width == 0 && aligned((u64)t.variable, (u64)t.accumulator, (u64)t.values))
+    updateRows<width>(launch, t);
+  else updateRows<1>(launch, t);
+}
+
+// source, rows, target; rowSize, sourceOffset: target[i, :] = source[rows[i], :]
+template <typename REAL, u32 WIDTH> INLINE void gatherRows(const arguments &launch) {
+  GLOBAL const REAL *source = at<const REAL>(launch.buffers[0]) + launch.scalars[1].word;
+  GLOBAL const u32 *rows = at<const u32>(launch.buffers[1]);
+  GLOBAL REAL *target = at<REAL>(launch.buffers[2]);
+  const u32 rowSize = (u32)launch.scalars[0].word, vectors = rowSize / WIDTH;
+  const u32 shift = rowShift(vectors, threadsOfBlock());
+  const u32 rowsOfBlock = threadsOfBlock() >> shift, lane = threadIndex() & ((1u << shift) - 1);
+  for (u64 i = (u64)blockIndex() * rowsOfBlock + (threadIndex() >> shift); i < launch.count;
+       i += (u64)blocksOfLaunch() * rowsOfBlock) {
+    GLOBAL const REAL *row = source + (u64)rows[i] * rowSize;
+    ROLLED for (u32 v = lane; v < vectors; v += 1u << shift) {
+      REAL values[WIDTH];
+      load<WIDTH>(values, row + v * WIDTH);
+      store<WIDTH>(target + i * rowSize + v * WIDTH, values);
+    }
+  }
+}
+
+template <typename REAL> INLINE void gather(const arguments &launch) {
+  const u32 width = 16 / sizeof(REAL);
+  const u64 source = launch.buffers[0] + launch.scalars[1].word * sizeof(REAL);
+  if (launch.scalars[0].word % width == 0 && aligned(source, launch.buffers[2])) gatherRows<REAL, width>(launch);
+  else gatherRows<REAL, 1>(launch);
+}

@@ -1,0 +1,314 @@
+import { dtypeInfo } from "@shardgrad/workers";
+import type { Command, DeviceLost, GpuBackend, GpuBuffer, GpuLimits } from "../backend/contract.js";
+import { ALIGNMENT } from "../backend/contract.js";
+import { DeviceLostError } from "../errors.js";
+import type { GpuKernelName } from "../kernels/table.js";
+import { versionOf } from "./device.js";
+import type { CudaDriver } from "./driver.js";
+import type { Events } from "./events.js";
+import { ArgumentWriter, shapeOf } from "./kernels.js";
+import { type CudaBuffer, DeviceMemory } from "./memory.js";
+import { PinnedMemory } from "./pinned.js";
+import type { CudaResources } from "./resources.js";
+import { CudaError } from "./results.js";
+import { DownloadStaging, UploadStaging } from "./staging.js";
+
+/** Word offsets in the kernels' tables reach this far over elements of 4 bytes. */
+const REACH_BYTES = 2 ** 34 - ALIGNMENT;
+/** Events that tell which launches have ended; more than launches are likely to be under way. */
+const USE_EVENTS = 16;
+
+/**
+ * Runs the kernels through the NVIDIA driver. Uploads have a stream of their own and overlap with launches:
+ *
+ * - a launch waits for the uploads before it (one event, recorded when the first launch after them is enqueued);
+ * - an upload waits for the launches before it that use its buffer. Uses are numbered, use n records event n mod 16:
+ *   when an event was recorded again, waiting for it means waiting for a later use, which includes the earlier one.
+ */
+export class CudaBackend implements GpuBackend {
+  readonly kind = "cuda";
+  readonly isSoftware = false;
+  readonly dtypes = ["float32", "float64"] as const;
+  readonly description: string;
+  readonly limits: GpuLimits;
+  readonly lost: Promise<DeviceLost>;
+  readonly #resources: CudaResources;
+  readonly #driver: CudaDriver;
+  readonly #events: Events;
+  readonly #memory: DeviceMemory;
+  readonly #pinned: PinnedMemory;
+  readonly #uploads: UploadStaging;
+  readonly #downloads: DownloadStaging;
+  readonly #argument: ArgumentWriter;
+  readonly #compute: number;
+  readonly #copies: number;
+  readonly #uploaded: number;
+  readonly #used: readonly number[];
+  readonly #waiting = new Set<Promise<void>>();
+  #uploadsPending = false;
+  #uses = 0;
+  /** The last use that the copies have waited for. */
+  #copiesSaw = 0;
+  #enqueued = 0;
+  #ended = 0;
+  #gone: string | undefined;
+  #lose!: (lost: DeviceLost) => void;
+  #closed: Promise<void> | undefined;
+
+  /**
+   * @param pinLimit - bytes of host memory that may be pinned at most
+   * @throws CudaError
+   */
+  constructor(resources: CudaResources, pinLimit?: number) {
+    const { driver, device, events } = resources;
+    this.#resources = resources;
+    this.#driver = driver;
+    this.#events = events;
+    this.description = `${device.name} (CUDA ${versionOf(device.cuda)})`;
+    const { totalBytes } = device;
+    this.limits = { bufferBytes: totalBytes, bindingBytes: Math.min(totalBytes, REACH_BYTES) };
+    this.lost = new Promise((resolve) => {
+      this.#lose = resolve;
+    });
+    this.#compute = resources.stream();
+    this.#copies = resources.stream();
+    this.#uploaded = events.take();
+    this.#used = Array.from({ length: USE_EVENTS }, () => events.take());
+    this.#memory = new DeviceMemory(driver);
+    this.#pinned = new PinnedMemory(driver, pinLimit);
+    this.#uploads = new UploadStaging(driver, events, this.#pinned, this.#copies);
+    this.#downloads = new DownloadStaging(driver, this.#pinned);
+    this.#argument = new ArgumentWriter(driver);
+  }
+
+  allocate(bytes: number): GpuBuffer {
+    return this.#guarded(() => {
+      this.#memory.reclaim(this.#ended);
+      const buffer = this.#memory.allocate(bytes, () => this.#waitForAll());
+      this.#driver.call("cuMemsetD8Async", buffer.address, 0, buffer.roundedBytes, this.#copies);
+      this.#uploadsPending = true;
+      return buffer;
+    });
+  }
+
+  /** The memory is given back when the device no longer uses it. */
+  free(buffer: GpuBuffer): void {
+    this.#memory.free(buffer, this.#enqueued);
+  }
+
+  upload(buffer: GpuBuffer, byteOffset: number, source: ArrayBufferView): void {
+    this.#uploadTo(buffer, byteOffset, source, (address, bytes) => this.#uploads.upload(address, bytes));
+  }
+
+  /**
+   * As `upload`, but the device reads the source itself, without a copy: it must stay as it is until `finished`
+   * resolves. Its pages are pinned at the first use and stay so; where they cannot be, it is an upload as any other.
+   */
+  uploadInPlace(buffer: GpuBuffer, byteOffset: number, source: ArrayBufferView): void {
+    this.#uploadTo(buffer, byteOffset, source, (address, bytes) => {
+      this.#pinned.pin(bytes);
+      for (const { offset, bytes: length, pinned } of this.#pinned.pieces(bytes)) {
+        const piece = bytes.subarray(offset, offset + length);
+        if (!pinned) this.#uploads.upload(address + offset, piece);
+        else this.#driver.call("cuMemcpyHtoDAsync_v2", address + offset, piece, length, this.#copies);
+      }
+    });
+  }
+
+  async download(buffer: GpuBuffer, byteOffset: number, target: ArrayBufferView): Promise<void> {
+    if (target.byteLength === 0) return;
+    const bytes = new Uint8Array(target.buffer, target.byteOffset, target.byteLength);
+    const { event, landing } = this.#guarded(() => {
+      this.#joinUploads();
+      const landing = this.#downloads.landing(bytes);
+      let from = (buffer as CudaBuffer).address + byteOffset;
+      try {
+        for (const part of landing.parts) {
+          this.#driver.call("cuMemcpyDtoHAsync_v2", part, from, part.length, this.#compute);
+          from += part.length;
+        }
+        this.#markUse([buffer as CudaBuffer]);
+        return { event: this.#record(), landing };
+      } catch (error) {
+        landing.given();
+        throw error;
+      }
+    });
+    try {
+      await this.#wait(event);
+    } catch (error) {
+      landing.given();
+      throw error;
+    }
+    this.#events.give(event);
+    landing.arrived();
+  }
+
+  launch(commands: readonly Command[]): void {
+    if (commands.length === 0) return;
+    this.#guarded(() => {
+      this.#joinUploads();
+      const used: CudaBuffer[] = [];
+      for (const command of commands) {
+        for (const { buffer } of command.buffers) used.push(buffer as CudaBuffer);
+        if (command.count > 0) this.#launchOne(command);
+      }
+      this.#markUse(used);
+    });
+  }
+
+  async finished(): Promise<void> {
+    const event = this.#guarded(() => {
+      this.#joinUploads();
+      return this.#record();
+    });
+    const stamp = this.#enqueued;
+    await this.#wait(event);
+    this.#events.give(event);
+    this.#ended = Math.max(this.#ended, stamp);
+    if (this.#gone === undefined) this.#guarded(() => this.#memory.reclaim(this.#ended));
+  }
+
+  /** Milliseconds that the device takes for what `enqueue` launches, by its own clock. */
+  async timed(enqueue: () => void): Promise<number> {
+    const [start, end] = this.#guarded(() => {
+      this.#joinUploads();
+      const made = [this.#events.timed(), this.#events.timed()] as const;
+      this.#driver.call("cuEventRecord", made[0], this.#compute);
+      return made;
+    });
+    enqueue();
+    this.#guarded(() => this.#driver.call("cuEventRecord", end, this.#compute));
+    await this.#wait(end);
+    return this.#guarded(() => this.#events.elapsed(start, end));
+  }
+
+  /** Copies within the device by the driver's own means, as a measure of its memory. */
+  copyOnDevice(from: GpuBuffer, to: GpuBuffer, bytes: number): void {
+    this.#guarded(() => {
+      this.#joinUploads();
+      const [source, target] = [from as CudaBuffer, to as CudaBuffer];
+      this.#driver.call("cuMemcpyDtoDAsync_v2", target.address, source.address, bytes, this.#compute);
+      this.#markUse([source, target]);
+    });
+  }
+
+  memory(): { readonly free?: number; readonly held: number } {
+    const { held } = this.#memory;
+    if (this.#gone !== undefined) return { held };
+    const free = new BigUint64Array(1);
+    const total = new BigUint64Array(1);
+    this.#guarded(() => this.#driver.call("cuMemGetInfo_v2", free, total));
+    return { free: Number(free[0]), held };
+  }
+
+  close(): Promise<void> {
+    this.#closed ??= this.#close();
+    return this.#closed;
+  }
+
+  async #close(): Promise<void> {
+    if (this.#gone === undefined) await this.finished().catch(() => {});
+    this.#gone ??= "it was closed";
+    await Promise.allSettled(this.#waiting);
+    this.#driver.try("cuCtxSetCurrent", this.#resources.context);
+    this.#memory.close();
+    this.#pinned.close();
+    this.#resources.release();
+  }
+
+  #uploadTo(
+    buffer: GpuBuffer,
+    byteOffset: number,
+    source: ArrayBufferView,
+    copy: (address: number, bytes: Uint8Array) => void,
+  ): void {
+    if (source.byteLength === 0) return;
+    this.#guarded(() => {
+      const { address, lastUse } = buffer as CudaBuffer;
+      if (lastUse > this.#copiesSaw) {
+        this.#driver.call("cuStreamWaitEvent", this.#copies, this.#used[lastUse % USE_EVENTS]!, 0);
+        this.#copiesSaw = lastUse;
+      }
+      copy(address + byteOffset, new Uint8Array(source.buffer, source.byteOffset, source.byteLength));
+      this.#uploadsPending = true;
+    });
+  }
+
+  #launchOne(command: Command): void {
+    const { blocks, threads } = shapeOf(command);
+    const addresses = command.buffers.map(({ buffer, offset }) => (buffer as CudaBuffer).address + offset);
+    this.#argument.write(command, addresses);
+    const code = this.#function(command.kernel, command.dtype);
+    const { list } = this.#argument;
+    // biome-ignore format: grid, block, shared memory, stream, arguments
+    this.#driver.call("cuLaunchKernel", code, blocks, 1, 1, threads, 1, 1, 0, this.#compute, list, null);
+  }
+
+  #function(kernel: GpuKernelName, dtype: Command["dtype"]): number {
+    const found = this.#resources.function(`${kernel}${dtypeInfo[dtype].suffix}`);
+    if (found === undefined) throw new TypeError(`CUDA has no ${dtype}.`);
+    return found;
+  }
+
+  /** What is enqueued to compute from here on waits for the uploads so far. */
+  #joinUploads(): void {
+    if (!this.#uploadsPending) return;
+    this.#driver.call("cuEventRecord", this.#uploaded, this.#copies);
+    this.#driver.call("cuStreamWaitEvent", this.#compute, this.#uploaded, 0);
+    this.#uploadsPending = false;
+  }
+
+  #markUse(buffers: readonly CudaBuffer[]): void {
+    this.#uses++;
+    for (const buffer of buffers) buffer.lastUse = this.#uses;
+    this.#driver.call("cuEventRecord", this.#used[this.#uses % USE_EVENTS]!, this.#compute);
+  }
+
+  /** An event behind everything that is enqueued to compute. */
+  #record(): number {
+    const event = this.#events.take();
+    this.#driver.call("cuEventRecord", event, this.#compute);
+    return event;
+  }
+
+  async #wait(event: number): Promise<void> {
+    const ended = this.#events.ended(event);
+    this.#waiting.add(ended);
+    try {
+      await ended;
+    } catch (error) {
+      throw this.#failed(error);
+    } finally {
+      this.#waiting.delete(ended);
+    }
+  }
+
+  /** Holds up the caller. */
+  #waitForAll(): void {
+    this.#joinUploads();
+    const event = this.#record();
+    this.#driver.call("cuEventSynchronize", event);
+    this.#events.give(event);
+  }
+
+  /** Runs driver calls in the context of the device; a failure that is not about memory ends the device. */
+  #guarded<T>(body: () => T): T {
+    if (this.#gone !== undefined) throw new DeviceLostError(this.#gone);
+    try {
+      this.#enqueued++;
+      this.#driver.call("cuCtxSetCurrent", this.#resources.context);
+      return body();
+    } catch (error) {
+      throw this.#failed(error);
+    }
+  }
+
+  /** Nothing on a device can be trusted after an error of the driver: most of them stay with the context for good. */
+  #failed(error: unknown): unknown {
+    if (!(error instanceof CudaError)) return error;
+    this.#gone ??= error.message;
+    this.#lose({ reason: this.#gone });
+    return new DeviceLostError(this.#gone, { cause: error });
+  }
+}

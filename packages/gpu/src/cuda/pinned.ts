@@ -1,0 +1,127 @@
+import { totalmem } from "node:os";
+import type { CudaDriver } from "./driver.js";
+import { ALREADY_REGISTERED } from "./results.js";
+
+const PAGE = 4096;
+
+interface Range {
+  readonly start: number;
+  readonly end: number;
+}
+
+/** A part of host memory that is pinned as a whole, or not at all. */
+export interface Piece {
+  readonly offset: number;
+  readonly bytes: number;
+  readonly pinned: boolean;
+}
+
+/**
+ * Host memory that the driver holds in place, so that the device reads it without a copy in between. Pages are pinned
+ * when they are first used, and stay so until `close`. What cannot be pinned is used all the same, slower.
+ */
+export class PinnedMemory {
+  readonly #driver: CudaDriver;
+  readonly #limit: number;
+  /** In order of their addresses, without overlaps. */
+  readonly #ranges: Range[] = [];
+  /** Keeps pinned memory from being collected: its address may not be given out again. */
+  readonly #held = new Set<ArrayBufferLike>();
+  #bytes = 0;
+  #refused = false;
+
+  /** @param limit - bytes that may be pinned at most */
+  constructor(driver: CudaDriver, limit = totalmem() / 4) {
+    this.#driver = driver;
+    this.#limit = limit;
+  }
+
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  /** Pins what is not pinned of a view's pages, as far as that is possible. */
+  pin(view: ArrayBufferView): void {
+    const start = this.#driver.addressOf(view);
+    const end = start + view.byteLength;
+    if (!this.#covered(start, end)) this.#pin(view.buffer, floor(start), ceil(end));
+  }
+
+  /** Memory of its own pages, so that it is pinned as a whole or not at all; bytes are a multiple of a page. */
+  allocate(bytes: number): Uint8Array {
+    const buffer = new ArrayBuffer(bytes + PAGE);
+    const start = this.#driver.addressOf(new Uint8Array(buffer));
+    const view = new Uint8Array(buffer, ceil(start) - start, bytes);
+    this.pin(view);
+    return view;
+  }
+
+  /** Which parts of a view are pinned. A copy must not cross from one to another. */
+  pieces(view: ArrayBufferView): Piece[] {
+    const start = this.#driver.addressOf(view);
+    const end = start + view.byteLength;
+    const pieces: Piece[] = [];
+    let at = start;
+    for (const range of this.#ranges) {
+      if (range.end <= at) continue;
+      if (range.start >= end) break;
+      if (range.start > at) {
+        pieces.push({ offset: at - start, bytes: range.start - at, pinned: false });
+        at = range.start;
+      }
+      const until = Math.min(range.end, end);
+      pieces.push({ offset: at - start, bytes: until - at, pinned: true });
+      at = until;
+    }
+    if (at < end) pieces.push({ offset: at - start, bytes: end - at, pinned: false });
+    return pieces;
+  }
+
+  close(): void {
+    for (const { start } of this.#ranges) this.#driver.try("cuMemHostUnregister", start);
+    this.#ranges.length = 0;
+    this.#held.clear();
+    this.#bytes = 0;
+  }
+
+  #covered(start: number, end: number): boolean {
+    return this.#ranges.some((range) => range.start <= start && end <= range.end);
+  }
+
+  /** Pins the gaps between ranges from `start` to `end`. */
+  #pin(buffer: ArrayBufferLike, start: number, end: number): void {
+    const added: Range[] = [];
+    let at = start;
+    for (const range of [...this.#ranges, { start: end, end }]) {
+      if (range.end < at) continue;
+      const gap = { start: at, end: Math.min(range.start, end) };
+      if (gap.end > gap.start && this.#register(gap)) added.push(gap);
+      at = Math.max(at, range.end);
+      if (at >= end) break;
+    }
+    if (added.length === 0) return;
+    this.#held.add(buffer);
+    this.#ranges.push(...added);
+    this.#ranges.sort((a, b) => a.start - b.start);
+  }
+
+  #register({ start, end }: Range): boolean {
+    const bytes = end - start;
+    // Where the system lets nobody pin, it is not asked at every step.
+    if (this.#refused || this.#bytes + bytes > this.#limit) return false;
+    const result = this.#driver.try("cuMemHostRegister_v2", start, bytes, 0);
+    // Pages that another library has pinned stay its own.
+    this.#refused = result !== 0 && result !== ALREADY_REGISTERED;
+    if (result !== 0) return false;
+    this.#bytes += bytes;
+    return true;
+  }
+}
+
+function floor(address: number): number {
+  return address - (address % PAGE);
+}
+
+function ceil(address: number): number {
+  return floor(address + PAGE - 1);
+}

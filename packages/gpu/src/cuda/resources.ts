@@ -1,0 +1,66 @@
+import { gpuKernels } from "../kernels/table.js";
+import type { CudaDeviceInfo } from "./device.js";
+import type { CudaDriver } from "./driver.js";
+import { Events } from "./events.js";
+import { loadModule, readPtx } from "./kernels.js";
+
+/** CU_STREAM_NON_BLOCKING */
+const NON_BLOCKING = 1;
+
+/** What a back end holds of the driver from its opening to its closing. */
+export class CudaResources {
+  readonly driver: CudaDriver;
+  readonly device: CudaDeviceInfo;
+  readonly context: number;
+  readonly events: Events;
+  readonly #streams: number[] = [];
+  readonly #functions = new Map<string, number>();
+  #module: number | undefined;
+
+  /** @throws CudaError; nothing is held then */
+  static async open(driver: CudaDriver, device: CudaDeviceInfo): Promise<CudaResources> {
+    const context = new BigUint64Array(1);
+    // The first of a process takes some hundred milliseconds.
+    const result = await driver.async("cuDevicePrimaryCtxRetain", context, device.handle);
+    if (result !== 0) throw driver.error("cuDevicePrimaryCtxRetain", result);
+    return new CudaResources(driver, device, Number(context[0]));
+  }
+
+  private constructor(driver: CudaDriver, device: CudaDeviceInfo, context: number) {
+    this.driver = driver;
+    this.device = device;
+    this.context = context;
+    this.events = new Events(driver, this.context);
+    try {
+      driver.call("cuCtxSetCurrent", this.context);
+      this.#module = loadModule(driver, readPtx());
+      for (const kernel of Object.keys(gpuKernels)) {
+        for (const name of [`${kernel}F32`, `${kernel}F64`]) {
+          this.#functions.set(name, driver.word("cuModuleGetFunction", this.#module, name));
+        }
+      }
+    } catch (error) {
+      this.release();
+      throw error;
+    }
+  }
+
+  stream(): number {
+    const stream = this.driver.word("cuStreamCreate", NON_BLOCKING);
+    this.#streams.push(stream);
+    return stream;
+  }
+
+  /** The compiled kernel of an export name such as `adagradDenseF32`. */
+  function(name: string): number | undefined {
+    return this.#functions.get(name);
+  }
+
+  /** Nothing is expected of a device that may be gone: results are not looked at. */
+  release(): void {
+    this.events.close();
+    for (const stream of this.#streams) this.driver.try("cuStreamDestroy_v2", stream);
+    if (this.#module !== undefined) this.driver.try("cuModuleUnload", this.#module);
+    this.driver.try("cuDevicePrimaryCtxRelease", this.device.handle);
+  }
+}
