@@ -3,6 +3,7 @@ import { createRequire } from "node:module";
 import { defineConfig } from "vitest/config";
 import { stubCudaMissing } from "./test/gpu/stub-cuda-missing.js";
 import { softwareVulkanMissing } from "./test/support/software-vulkan.js";
+import { hasTfjsNode } from "./test/support/tfjs-node.js";
 
 /** One project for each promise; `npx vitest run --project golden` runs one of them. */
 function project(name: string, include: string[], timeout: number, env: Record<string, string> = {}) {
@@ -39,6 +40,21 @@ function onWebGpu(name: string, include: string[]) {
   return withoutVulkan === undefined ? [project(`${name}-webgpu`, include, 60 * seconds, env)] : [];
 }
 
+if (!hasTfjsNode) {
+  console.log("The tests on tfjs-node are left out: `node scripts/build-tfjs-node.mjs` builds it.");
+}
+const tfBackends = hasTfjsNode ? ["cpu", "wasm", "tensorflow"] : ["cpu", "wasm"];
+
+/** The same tests with the back ends of tfjs that run on a processor. */
+function onTfjs(name: string, include: string[]) {
+  return tfBackends.map((backend) =>
+    project(`${name}-tfjs-${backend}`, include, 60 * seconds, {
+      SHARDGRAD_TEST_DEVICE: "tfjs",
+      SHARDGRAD_TEST_TF: backend,
+    }),
+  );
+}
+
 const withoutStub = stubCudaMissing();
 if (withoutStub !== undefined) console.log(`The tests on CUDA are left out: ${withoutStub}.`);
 
@@ -67,6 +83,8 @@ export default defineConfig({
       project("gpu", ["test/gpu/**/*.test.ts"], 60 * seconds),
       ...onWebGpu("contract", ["test/contract/devices.test.ts"]),
       ...onWebGpu("golden", ["test/golden/trajectories.test.ts"]),
+      ...onTfjs("contract", ["test/contract/devices.test.ts"]),
+      ...onTfjs("golden", ["test/golden/trajectories.test.ts"]),
       ...onCuda("contract", ["test/contract/devices.test.ts"]),
       ...onCuda("golden", ["test/golden/trajectories.test.ts"]),
       ...onCuda("gpu", ["test/gpu/random-steps.test.ts"]),

@@ -1,6 +1,13 @@
 import { Runtime } from "@shardgrad/core";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { deviceName, hasNativeKernels, keepsDenormals, pooled, threadCounts } from "../support/devices.js";
+import {
+  deviceName,
+  hasNativeKernels,
+  keepsDenormals,
+  meansInFloat32,
+  pooled,
+  threadCounts,
+} from "../support/devices.js";
 import { Random } from "../support/random.js";
 import { expectSameState, type State } from "../support/state.js";
 import { Twin } from "../support/twin.js";
@@ -9,8 +16,9 @@ import { describeGrowth } from "./describe-growth.js";
 
 // A device of another package joins with two more lines here.
 for (const threads of threadCounts) {
-  describeDevice(deviceName(threads), (options) => pooled(threads, options), keepsDenormals);
-  describeGrowth(deviceName(threads), (options) => pooled(threads, options));
+  const arithmetic = { keepsDenormals, meansInFloat32 };
+  describeDevice(deviceName(threads), (options) => pooled(threads, options), arithmetic);
+  describeGrowth(deviceName(threads), (options) => pooled(threads, options), arithmetic);
 }
 
 describe("all devices", () => {

@@ -2,6 +2,7 @@ import { Runtime } from "@shardgrad/core";
 import { openWebGpu } from "@shardgrad/gpu";
 import { stubCuda } from "../gpu/stub-cuda.js";
 import { useSoftwareVulkan } from "./software-vulkan.js";
+import type { TfBackend } from "./tfjs.js";
 
 type Kernels = "wasm" | "native" | "auto";
 
@@ -12,7 +13,16 @@ export const testedKernels = (process.env.SHARDGRAD_TEST_KERNELS ?? "auto") as K
 export const hasNativeKernels = new Runtime({ threads: 0 }).instructions !== "simd128";
 
 /** The device that this run of the tests is about, beside the CPU; a software driver stands in for a GPU. */
-export const testedDevice = (process.env.SHARDGRAD_TEST_DEVICE ?? "auto") as "auto" | "webgpu" | "cuda";
+export const testedDevice = (process.env.SHARDGRAD_TEST_DEVICE ?? "auto") as
+  | "auto"
+  | "webgpu"
+  | "cuda"
+  | "tfjs";
+/** The application's tfjs in runs on the device tfjs. */
+const tf =
+  testedDevice === "tfjs"
+    ? await (await import("./tfjs.js")).tfWith(process.env.SHARDGRAD_TEST_TF as TfBackend)
+    : undefined;
 if (testedDevice === "webgpu") {
   const missing = useSoftwareVulkan();
   if (missing !== undefined) throw new Error(missing);
@@ -30,8 +40,12 @@ if (testedDevice === "cuda") {
 /** Inline and every pool size that must agree in every bit. With a device, threads compute only what cannot go there. */
 export const threadCounts: readonly number[] = testedDevice === "auto" ? [0, 1, 2, 3, 4] : [0, 2];
 
-/** WGSL lets a device take denormal numbers for zeros, and the software driver does. */
-export const keepsDenormals = testedDevice !== "webgpu";
+/** WGSL lets a device take denormal numbers for zeros, and the software driver does; TensorFlow's kernels do. */
+export const keepsDenormals =
+  testedDevice !== "webgpu" && !(testedDevice === "tfjs" && process.env.SHARDGRAD_TEST_TF === "tensorflow");
+
+/** tfjs adds the squares of a row in float32, where the CPU's kernels do it in float64. */
+export const meansInFloat32 = testedDevice === "tfjs";
 
 export function deviceName(threads: number): string {
   const here = threads === 0 ? "inline" : `${threads} thread${threads === 1 ? "" : "s"}`;
@@ -48,6 +62,7 @@ export function pooled(
     inlineThreshold: 0,
     kernels: testedKernels,
     device: testedDevice,
+    ...(tf === undefined ? {} : { tf }),
     ...options,
   });
 }

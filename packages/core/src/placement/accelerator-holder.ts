@@ -13,6 +13,8 @@ export interface PlacedDeviceOptions {
   readonly named: boolean;
   /** Takes a device that is software. */
   readonly software: boolean;
+  /** The tfjs of the application. */
+  readonly tf?: object | undefined;
   /** Most bytes of gradients in the journal; by default 512 MiB, or what lives on the device if that is more. */
   readonly journalBytes?: number | undefined;
   /** How it is opened; by the GPU package if not given. */
@@ -168,9 +170,9 @@ export class AcceleratorHolder implements Residency {
   }
 
   async #openOnce(): Promise<void> {
-    const { kinds, software, named, open = openAccelerator } = this.options;
+    const { kinds, software, named, tf, open = openAccelerator } = this.options;
     const host = { bytes: this.copies.bytes.bind(this.copies) };
-    const opened = await open({ kinds, software, host });
+    const opened = await open({ kinds, software, host, tf });
     if (!("launch" in opened)) {
       this.#reasons = opened;
       if (named) this.#events.changed(kinds[0]!, "cpu", opened.join("; "));

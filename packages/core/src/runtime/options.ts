@@ -11,6 +11,7 @@ const rules: Readonly<
 > = {
   threads: [`an integer from 0 to ${MOST_THREADS}`, (v) => isCount(v) && v <= MOST_THREADS],
   device: [`one of ${devices.map((name) => `"${name}"`).join(", ")}`, (v) => devices.includes(v as never)],
+  tf: ["the tfjs module", (v) => typeof v === "object" && v !== null],
   kernels: ['"auto", "wasm" or "native"', (v) => v === "auto" || v === "wasm" || v === "native"],
   inlineThreshold: ["a number of elements, 0 or more", (v) => typeof v === "number" && v >= 0],
   maxQueue: ["an integer, 0 or more", isCount],

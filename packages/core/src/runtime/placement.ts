@@ -46,14 +46,15 @@ export function placedDevice(
   memory: MemoryPool,
   listeners: Listeners,
 ): PlacedDevice | undefined {
-  const { device = "auto", journalBytes } = options;
+  const { device = "auto", journalBytes, tf } = options;
   if (device === "cpu") return undefined;
   const named = device !== "auto";
   const asked: PlacedDeviceOptions = {
-    kinds: named ? [device] : automaticKinds,
+    kinds: named ? [device] : tf === undefined ? automaticKinds : [...automaticKinds, "tfjs"],
     named,
-    // Software devices are for tests: slower than the CPU's own kernels.
-    software: named && process.env.SHARDGRAD_SOFTWARE_DEVICE === "1",
+    // Software devices are for tests: slower than the CPU's own kernels. The back end of tfjs the application chose.
+    software: named && (device === "tfjs" || process.env.SHARDGRAD_SOFTWARE_DEVICE === "1"),
+    tf,
     journalBytes,
     open: (options as { [acceleratorOpener]?: PlacedDeviceOptions["open"] })[acceleratorOpener],
   };

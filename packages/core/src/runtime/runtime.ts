@@ -23,10 +23,15 @@ export interface RuntimeOptions {
   readonly threads?: number;
   /**
    * Where steps run. `auto`, the default: on the CPU, and large steps on a GPU where the package `@shardgrad/gpu` is
-   * installed and finds one. `cuda`, `webgpu`: everything there that can be, on the CPU where it cannot be opened. `cpu`:
-   * nowhere else. See docs/gpu.md.
+   * installed and finds one. `cuda`, `webgpu`, `tfjs`: everything there that can be, on the CPU where it cannot be opened.
+   * `cpu`: nowhere else. See docs/gpu.md.
    */
   readonly device?: "auto" | "cpu" | "cuda" | "webgpu" | "tfjs";
+  /**
+   * The tfjs module of the application, with its back end set: what `device: "tfjs"` computes with. `auto` takes it when
+   * it finds no other device and the back end is one on a GPU.
+   */
+  readonly tf?: object;
   /**
    * `wasm` kernels run everywhere; `native` ones use the processor's widest vectors and prefetching. The results have
    * the same bits. `auto`, the default, takes native ones where the package has them for this platform, except for

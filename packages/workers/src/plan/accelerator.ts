@@ -70,4 +70,6 @@ export interface OpenOptions {
   readonly host: HostMemory;
   /** Takes software devices too. */
   readonly software: boolean;
+  /** The tfjs of the application, for the kind `tfjs`. */
+  readonly tf?: object | undefined;
 }

@@ -1,0 +1,73 @@
+import type { Accelerator, HostMemory } from "@shardgrad/workers";
+import { TfjsAccelerator } from "./accelerator.js";
+import { selfTest, withoutSideEffects } from "./self-test.js";
+import { asTf } from "./tf.js";
+
+export interface OpenTfjsOptions {
+  /** The tfjs of the application, with a back end set. */
+  readonly tf: object | undefined;
+  readonly host: HostMemory;
+  /** Takes back ends that compute on the processor too. */
+  readonly software: boolean;
+}
+
+/** Steps with the tfjs that the application uses, or why that cannot be, in one line. */
+export async function openTfjs({
+  tf: given,
+  host,
+  software,
+}: OpenTfjsOptions): Promise<Accelerator | string> {
+  const used = asTf(given);
+  if (typeof used === "string") return `tfjs: ${used}`;
+  try {
+    await used.ready();
+    const tf = await withoutSideEffects(used);
+    const name = tf.getBackend();
+    const isSoftware = computesOnProcessor(name, tf.backend());
+    if (isSoftware && !software) {
+      return `tfjs: its back end "${name}" computes on the processor, as this package does, only slower`;
+    }
+    const wrong = await selfTest(tf);
+    if (wrong !== undefined) return `tfjs: its back end "${name}" ${wrong}`;
+    return new TfjsAccelerator(tf, host, {
+      description: `tfjs ${versionOf(given)}with its back end "${name}"`,
+      isSoftware,
+      lost: lossOf(tf.backend()),
+      addsInOrder: isSoftware || name === "webgl",
+    });
+  } catch (error) {
+    return `tfjs: it does not work: ${explained(error)}`;
+  }
+}
+
+function computesOnProcessor(name: string, backend: unknown): boolean {
+  if (name === "tensorflow") return (backend as { isUsingGpuDevice?: unknown }).isUsingGpuDevice !== true;
+  return name === "cpu" || name === "wasm";
+}
+
+function versionOf(given: object | undefined): string {
+  const { version_core: core } = given as { version_core?: unknown };
+  return typeof core === "string" ? `${core} ` : "";
+}
+
+/** The WebGPU back end has a device whose loss can be heard of; of the others' an op tells, by throwing. */
+function lossOf(backend: unknown): Accelerator["lost"] {
+  const { device } = backend as { device?: { lost?: Promise<{ message?: string }> } };
+  if (typeof device?.lost?.then !== "function") return new Promise(() => {});
+  return device.lost.then((info) => ({ reason: info.message || "the device of tfjs was lost" }));
+}
+
+function explained(error: unknown): string {
+  const message = error instanceof Error ? error.message : String(error);
+  if (/isNullOrUndefined|util_\d+\.isArray/.test(message)) {
+    return (
+      `${firstLine(message)} (Node 23 removed what tfjs-node 4.22 uses: before importing it, ` +
+      "`util.isNullOrUndefined ??= (v) => v == null; util.isArray ??= Array.isArray`)"
+    );
+  }
+  return firstLine(message);
+}
+
+function firstLine(message: string): string {
+  return message.split("\n", 1)[0]!;
+}

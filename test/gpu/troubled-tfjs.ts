@@ -1,0 +1,94 @@
+import { Runtime, type RuntimeOptions } from "@shardgrad/core";
+import { DeviceLostError, openTfjs } from "@shardgrad/gpu";
+import type { Accelerator, HostMemory, StepPlan, UpdatePlan } from "@shardgrad/workers";
+import { tfWith } from "../support/tfjs.js";
+import type { Moment, Trouble } from "./describe-happenings.js";
+
+/** Steps with tfjs that fail when a test says so. */
+class TroubledAccelerator implements Accelerator, Trouble {
+  readonly kind = "tfjs";
+  readonly description;
+  readonly isSoftware;
+  readonly lost: Promise<{ reason: string }>;
+  readonly #inner: Accelerator;
+  #tell: (loss: { reason: string }) => void = () => {};
+  #reason: string | undefined;
+  before: (what: Moment) => void = () => {};
+
+  constructor(inner: Accelerator) {
+    this.#inner = inner;
+    this.description = inner.description;
+    this.isSoftware = inner.isSoftware;
+    this.lost = new Promise((resolve) => {
+      this.#tell = resolve;
+    });
+  }
+
+  lose(reason: string, silent = false): void {
+    this.#reason = reason;
+    if (!silent) this.#tell({ reason });
+  }
+
+  refusal = (update: UpdatePlan) => this.#inner.refusal(update);
+  holds = (updates: readonly UpdatePlan[]) => this.#inner.holds(updates);
+  bytesOf = (update: UpdatePlan) => this.#inner.bytesOf(update);
+  prepare = (updates: readonly UpdatePlan[]) => this.#inner.prepare(updates);
+  changed = (memory: number, offset: number) => this.#inner.changed(memory, offset);
+  drop = (memory: number, offset: number) => this.#inner.drop(memory, offset);
+  memoryUse = () => this.#inner.memoryUse();
+  close = () => this.#inner.close();
+
+  launch(plan: StepPlan): void {
+    this.#at("launch");
+    this.#inner.launch(plan);
+  }
+
+  async settled() {
+    const settled = this.#inner.settled();
+    this.before("finished");
+    const outcome = await settled;
+    this.#check();
+    return outcome;
+  }
+
+  async download(...place: Parameters<Accelerator["download"]>): Promise<void> {
+    this.#at("download");
+    await this.#inner.download(...place);
+    this.#check();
+  }
+
+  async gather(...rows: Parameters<Accelerator["gather"]>): Promise<void> {
+    this.#at("download");
+    await this.#inner.gather(...rows);
+    this.#check();
+  }
+
+  #at(what: Moment): void {
+    this.before(what);
+    this.#check();
+  }
+
+  #check(): void {
+    if (this.#reason !== undefined) throw new DeviceLostError(this.#reason);
+  }
+}
+
+/** A runtime on tfjs' cpu back end, and what a test can trouble. */
+export async function troubledTfjs(options: RuntimeOptions) {
+  const tf = await tfWith("cpu");
+  let accelerator: TroubledAccelerator | undefined;
+  const open = async ({ host }: { host: HostMemory }) => {
+    const inner = await openTfjs({ tf, host, software: true });
+    if (typeof inner === "string") throw new Error(inner);
+    accelerator = new TroubledAccelerator(inner);
+    return accelerator;
+  };
+  const runtime = new Runtime({
+    device: "tfjs",
+    threads: 0,
+    ...options,
+    [Symbol.for("shardgrad.openAccelerator")]: open,
+  } as RuntimeOptions);
+  await runtime.ready();
+  return { runtime, backend: accelerator! };
+}
