@@ -9,10 +9,15 @@ import { TILE } from "../kernels/table.js";
 export function normOf(updates: readonly UpdatePlan[], host: HostMemory): number {
   let sum = 0;
   for (const { segments, rowSize } of updates) {
-    for (const { memory, count, gradient } of segments) {
+    for (const { memory, start, count, gradient } of segments) {
       if (gradient.kind === "dense") sum = addSquares(host, memory, gradient.offset, count, sum);
-      if (gradient.kind === "slices") {
+      if (gradient.kind !== "slices") continue;
+      // Of a table in several memories all slices at once, with its first segment.
+      const { all } = gradient;
+      if (all === undefined) {
         sum = addSquares(host, memory, gradient.values, gradient.count * rowSize, sum);
+      } else if (start === 0) {
+        sum = addSquares(host, all.memory, all.values, all.count * rowSize, sum);
       }
     }
   }
