@@ -325,6 +325,17 @@ export function describeDevice(
         }
       });
 
+      test("take slices that find no room together beside the first segment", async () => {
+        const room = makeRuntime({ arenaBytes: 512 * 1024 });
+        for (const options of [{ useEma: true }, { globalClipnorm: 1e9 }]) {
+          const made = twinOf([[2997, 9]], options, { dtype: "float64", on: room });
+          // A quarter of the table: more than is left of a memory that holds a third of it three or four times.
+          await expectSteps(made, (random, twin) => slices(random, twin, 2000));
+          made.twin.dispose();
+        }
+        await room.close();
+      });
+
       test("clip by one norm over all segments", async () => {
         for (const options of [{ clipnorm: 2 }, { globalClipnorm: 2 }, { clipvalue: 0.5 }]) {
           const { twin, random } = twinOf([[3001, 7], [40]], options, { on: small });

@@ -1,4 +1,5 @@
 import type { StorageSegment } from "../variable/segments.js";
+import type { Words } from "./copy-values.js";
 
 /** Slices looked at between two looks at the event loop. */
 const BATCH = 131_072;
@@ -56,9 +57,6 @@ function addCounts(
     counts[segment]!++;
   }
 }
-
-/** Arrays of whole numbers: copying them keeps every bit, of a NaN too. */
-export type Words = Int32Array | Uint16Array;
 
 /** Where the slices of each segment go. Segments without any have empty arrays. */
 export interface Deal {

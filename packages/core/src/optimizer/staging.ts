@@ -14,9 +14,9 @@ import { SplitVariableError } from "../errors/index.js";
 import type { CheckedGradient } from "../gradients/gradient.js";
 import { variableInternals } from "../variable/internals.js";
 import type { StorageSegment } from "../variable/storage.js";
-import { writeNumbers } from "../variable/values.js";
 import type { Variable } from "../variable/variable.js";
-import { countSlices, dealSlices, type Finder, finderOf, type Words } from "./deal-slices.js";
+import { asWords, copyInto, type Words, wordsOf } from "./copy-values.js";
+import { countSlices, dealSlices, type Finder, finderOf } from "./deal-slices.js";
 
 /** Elements copied between two looks at the event loop: about a quarter of a millisecond. */
 const CHUNK = 262_144;
@@ -36,7 +36,7 @@ export interface StagingOptions {
 export class Staging {
   readonly #memory: MemoryPool;
   readonly #options: StagingOptions;
-  readonly #blocks: Block[] = [];
+  readonly #releases: (() => void)[] = [];
   #copied = 0;
 
   constructor(memory: MemoryPool, options: StagingOptions) {
@@ -69,8 +69,8 @@ export class Staging {
   }
 
   release(): void {
-    for (const block of this.#blocks) block.arena.release(block);
-    this.#blocks.length = 0;
+    for (const release of this.#releases) release();
+    this.#releases.length = 0;
   }
 
   *#dense(
@@ -126,25 +126,43 @@ export class Staging {
     return all === undefined ? dealt : dealt.map((gradient) => ({ ...gradient, all }) as SegmentGradient);
   }
 
-  /** All slices in one memory: where they are, if that is one of the runtime's, or else in that of the first segment. */
+  /** All slices in one memory: where they are, if that is one of the runtime's with room for their indices. */
   *#together(
     indices: Uint32Array,
     values: TypedArray | readonly number[],
     variable: Variable,
-    segments: readonly StorageSegment[],
+    [first]: readonly StorageSegment[],
     withIndices: boolean,
   ): Generator<Pause, AllSlices> {
-    const arena = ArrayBuffer.isView(values) ? this.#memory.arenaOf(values) : undefined;
-    const { byteOffset = 0, byteLength = 0 } = values as Partial<TypedArray>;
-    const inPlace = arena?.lent.contains(byteOffset, byteLength) === true;
-    const [first] = segments as [StorageSegment];
-    const place = inPlace ? arena : first.home.arena;
-    const offset = inPlace ? byteOffset : yield* this.#copy(values, variable, first, 0, values.length);
-    const all = { memory: place.id, values: offset, count: indices.length };
+    const count = indices.length;
+    const own = this.#lentArena(values);
+    if (own !== undefined) {
+      const { byteOffset } = values as TypedArray;
+      if (!withIndices) return { memory: own.id, values: byteOffset, count };
+      const block = this.#tryAllocate(own, indices.byteLength);
+      if (block !== undefined) {
+        this.#copyIndices(indices, block);
+        return { memory: own.id, values: byteOffset, count, indices: block.offset };
+      }
+    }
+    const { bytes } = dtypeInfo[variable.dtype];
+    // Values that are not whole words end before the indices begin.
+    const valueBytes = 4 * Math.ceil((values.length * bytes) / 4);
+    const block = this.#allocateAnywhere(
+      valueBytes + (withIndices ? indices.byteLength : 0),
+      first!.home.arena,
+    );
+    const view = viewOf(variable.dtype, this.#memory.bufferOf(block.arena), block.offset, values.length);
+    yield* this.#copyInParts(values, variable, view, 0);
+    const all = { memory: block.arena.id, values: block.offset, count };
     if (!withIndices) return all;
-    const block = this.#allocateIn(place, indices.byteLength);
-    new Uint32Array(this.#memory.bufferOf(place), block.offset, indices.length).set(indices);
-    return { ...all, indices: block.offset };
+    const offset = block.offset + valueBytes;
+    this.#copyIndices(indices, { ...block, offset });
+    return { ...all, indices: offset };
+  }
+
+  #copyIndices(indices: Uint32Array, { arena, offset }: Block): void {
+    new Uint32Array(this.#memory.bufferOf(arena), offset, indices.length).set(indices);
   }
 
   /** Copies slices into the memories of the segments that have their rows. */
@@ -208,29 +226,53 @@ export class Staging {
     count: number,
   ): Generator<Pause, number> {
     const block = this.#allocate(segment, count * dtypeInfo[variable.dtype].bytes);
-    const view = this.view(variable, segment, block.offset, count);
-    for (let at = 0; at < count; at += CHUNK) {
-      const length = Math.min(CHUNK, count - at);
-      copyInto(variable, view.subarray(at, at + length), values, start + at);
+    yield* this.#copyInParts(values, variable, this.view(variable, segment, block.offset, count), start);
+    return block.offset;
+  }
+
+  *#copyInParts(
+    values: TypedArray | readonly number[],
+    variable: Variable,
+    target: TypedArray,
+    start: number,
+  ): Generator<Pause, void> {
+    for (let at = 0; at < target.length; at += CHUNK) {
+      const length = Math.min(CHUNK, target.length - at);
+      copyInto(variable, target.subarray(at, at + length), values, start + at);
       if (this.#chunkDone(length)) yield PAUSE;
     }
-    return block.offset;
   }
 
   /** Byte offset of values that `runtime.allocate` put into the segment's memory. */
   #inPlace(values: TypedArray | readonly number[], { home }: StorageSegment): number | undefined {
-    if (!ArrayBuffer.isView(values) || this.#memory.arenaOf(values) !== home.arena) return undefined;
-    return home.arena.lent.contains(values.byteOffset, values.byteLength) ? values.byteOffset : undefined;
+    return this.#lentArena(values) === home.arena ? (values as TypedArray).byteOffset : undefined;
+  }
+
+  /** The memory that holds values which `runtime.allocate` put there. */
+  #lentArena(values: TypedArray | readonly number[]): Arena | undefined {
+    const arena = ArrayBuffer.isView(values) ? this.#memory.arenaOf(values) : undefined;
+    const { byteOffset, byteLength } = values as TypedArray;
+    return arena?.lent.contains(byteOffset, byteLength) === true ? arena : undefined;
   }
 
   #allocate({ home }: StorageSegment, bytes: number): Block {
-    return this.#allocateIn(home.arena, bytes);
+    const block = this.#tryAllocate(home.arena, bytes);
+    if (block === undefined) throw new MemoryExhaustedError(bytes);
+    return block;
   }
 
-  #allocateIn(arena: Arena, bytes: number): Block {
+  #tryAllocate(arena: Arena, bytes: number): Block | undefined {
     const block = arena.allocate(bytes, false);
-    if (block === undefined) throw new MemoryExhaustedError(bytes);
-    this.#blocks.push(block);
+    if (block !== undefined) this.#releases.push(() => arena.release(block));
+    return block;
+  }
+
+  /** In the `first` memory if it has room, or else where there is some, in a new one at last. */
+  #allocateAnywhere(bytes: number, first: Arena): Block {
+    const there = this.#tryAllocate(first, bytes);
+    if (there !== undefined) return there;
+    const { block, release } = this.#memory.lend(bytes);
+    this.#releases.push(release);
     return block;
   }
 
@@ -255,26 +297,3 @@ type CheckedSlices = Extract<CheckedGradient, { kind: "slices" }>;
 
 const noRows = new Uint32Array(0);
 const noSlices: SegmentGradient = { kind: "slices", indices: 0, values: 0, count: 0 };
-
-/** The bits of values, of the variable's dtype. */
-function wordsOf(values: TypedArray | readonly number[], { dtype }: Variable): Words {
-  if (ArrayBuffer.isView(values)) return asWords(values);
-  const typed = viewOf(dtype, new ArrayBuffer(values.length * dtypeInfo[dtype].bytes), 0, values.length);
-  writeNumbers(dtype, typed, values);
-  return asWords(typed);
-}
-
-function asWords(values: TypedArray): Words {
-  if (values.BYTES_PER_ELEMENT === 2) return values as Uint16Array;
-  return new Int32Array(values.buffer, values.byteOffset, values.byteLength / 4);
-}
-
-function copyInto(
-  { dtype }: Variable,
-  target: TypedArray,
-  values: TypedArray | readonly number[],
-  from: number,
-): void {
-  if (ArrayBuffer.isView(values)) target.set(values.subarray(from, from + target.length));
-  else writeNumbers(dtype, target, values, from);
-}

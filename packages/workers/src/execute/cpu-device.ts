@@ -152,7 +152,7 @@ export class CpuDevice {
 
 /** Temporary blocks of one step, given back together when it ends. */
 class StepScratch implements Scratch {
-  readonly #blocks: Block[] = [];
+  readonly #releases: (() => void)[] = [];
 
   constructor(
     readonly memory: MemoryPool,
@@ -160,11 +160,17 @@ class StepScratch implements Scratch {
   ) {}
 
   take(memory: number, bytes: number): number {
-    const arena = this.memory.arenas[memory]!;
-    const block = arena.allocate(bytes, false);
+    const block = this.#allocate(memory, bytes);
     if (block === undefined) throw new MemoryExhaustedError(bytes);
-    this.#blocks.push(block);
     return block.offset;
+  }
+
+  takeNear(memory: number, bytes: number): number {
+    const there = this.#allocate(memory, bytes);
+    if (there !== undefined) return there.offset;
+    const { block, release } = this.memory.lend(bytes);
+    this.#releases.push(release);
+    return block.offset + this.distance(memory, block.arena.id);
   }
 
   rowsBytes(sliceCount: number): number {
@@ -176,7 +182,14 @@ class StepScratch implements Scratch {
   }
 
   release(): void {
-    for (const block of this.#blocks) block.arena.release(block);
-    this.#blocks.length = 0;
+    for (const release of this.#releases) release();
+    this.#releases.length = 0;
+  }
+
+  #allocate(memory: number, bytes: number): Block | undefined {
+    const arena = this.memory.arenas[memory]!;
+    const block = arena.allocate(bytes, false);
+    if (block !== undefined) this.#releases.push(() => arena.release(block));
+    return block;
   }
 }

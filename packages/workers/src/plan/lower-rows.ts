@@ -22,7 +22,7 @@ export function dealsInTurn({ operation, segments, rowSize }: UpdatePlan, lanes:
 }
 
 export function lowerRows(lowering: Lowering, segment: SegmentPlan, s: number): void {
-  const { writer, update, clip, scratch, rowScratch } = lowering;
+  const { writer, update, clip, scratch } = lowering;
   const { gradient } = segment;
   if (gradient.kind !== "slices") return;
   const shared = dealsRows(gradient.count, update.rowSize, writer.lanes);
@@ -44,7 +44,7 @@ export function lowerRows(lowering: Lowering, segment: SegmentPlan, s: number): 
       i,
       lanes,
       shift,
-      laneScratch(rowScratch, scratch, segment.memory, lane, scratchBytes),
+      laneScratch(lowering, source.memory, lane, scratchBytes, source.reachesAll) + source.distance,
       update.learningRate,
       update.epsilon,
       clip.kind,
@@ -72,9 +72,14 @@ function slicesOf(
   scratch: Scratch,
 ) {
   const { all } = gradient;
-  if (all?.indices === undefined) return { ...gradient, firstRow: 0, rows: 0 };
+  if (all?.indices === undefined) {
+    return { ...gradient, firstRow: 0, rows: 0, memory, distance: 0, reachesAll: false };
+  }
   const distance = scratch.distance(memory, all.memory);
   return {
+    memory: all.memory,
+    distance,
+    reachesAll: true,
     indices: all.indices + distance,
     values: all.values + distance,
     count: all.count,
@@ -101,17 +106,17 @@ function lowerDealing(lowering: Lowering, segment: SegmentPlan, s: number, shift
 
 /** A lane runs its calls one after another, so calls of the same size can share the lane's scratch. */
 function laneScratch(
-  known: Map<string, number>,
-  scratch: Scratch,
+  { rowScratch, scratch }: Lowering,
   memory: number,
   lane: number,
   bytes: number,
+  reachesAll: boolean,
 ): number {
   const key = `${memory}/${lane}/${bytes}`;
-  const found = known.get(key);
+  const found = rowScratch.get(key);
   if (found !== undefined) return found;
-  const offset = scratch.take(memory, bytes);
-  known.set(key, offset);
+  const offset = reachesAll ? scratch.takeNear(memory, bytes) : scratch.take(memory, bytes);
+  rowScratch.set(key, offset);
   return offset;
 }
 

@@ -6,6 +6,8 @@ import type { ProgramWriter } from "./program.js";
 export interface Scratch {
   /** Byte offset of `bytes` (not zeroed) in a memory; given back when the step has ended. */
   take(memory: number, bytes: number): number;
+  /** The same, in another memory if that one is full: only where kernels reach every memory. */
+  takeNear(memory: number, bytes: number): number;
   /** Bytes that the row kernel needs to group this many slices. */
   rowsBytes(sliceCount: number): number;
   /** Bytes from one memory to another, where kernels reach every memory. */
