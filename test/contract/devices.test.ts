@@ -6,6 +6,7 @@ import {
   keepsDenormals,
   meansInFloat32,
   pooled,
+  testedDevice,
   threadCounts,
 } from "../support/devices.js";
 import { Random } from "../support/random.js";
@@ -13,12 +14,21 @@ import { expectSameState, type State } from "../support/state.js";
 import { Twin } from "../support/twin.js";
 import { describeDevice } from "./describe-device.js";
 import { describeGrowth } from "./describe-growth.js";
+import { describeLazy } from "./describe-lazy.js";
 
 // A device of another package joins with two more lines here.
 for (const threads of threadCounts) {
   const arithmetic = { keepsDenormals, meansInFloat32 };
   describeDevice(deviceName(threads), (options) => pooled(threads, options), arithmetic);
   describeGrowth(deviceName(threads), (options) => pooled(threads, options), arithmetic);
+  describeLazy(deviceName(threads), (options) => pooled(threads, options), { livesOn });
+}
+
+/** Where tables with lazy averages live: tfjs has none, WebGPU only float32. */
+function livesOn(dtype: "float32" | "float64" | "float16"): "gpu" | "cpu" | undefined {
+  if (testedDevice === "auto") return undefined;
+  if (testedDevice === "webgpu") return dtype === "float32" ? "gpu" : "cpu";
+  return testedDevice === "cuda" && dtype !== "float16" ? "gpu" : "cpu";
 }
 
 describe("all devices", () => {

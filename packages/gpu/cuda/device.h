@@ -36,10 +36,10 @@ typedef union {
 } scalar;
 
 struct arguments {
-  u64 buffers[6];
+  u64 buffers[8];
   // Units of work.
   u64 count;
-  scalar scalars[9];
+  scalar scalars[13];
 };
 
 // The sum of eight running sums, in the order of the CPU's kernels.

@@ -1,5 +1,6 @@
 // All kernels, each for float32 and float64; compiled to PTX by ../scripts/build-ptx.mjs and for the CPU by emulate.cpp.
 #include "dense.h"
+#include "lazy.h"
 #include "norms.h"
 #include "rows.h"
 #include "rowwise.h"
@@ -15,6 +16,7 @@ BOTH(rowwiseRows)
 BOTH(sumSquares)
 BOTH(clipScalars)
 BOTH(ema)
+BOTH(catchUp)
 BOTH(gather)
 BOTH(fill)
 BOTH(copy)

@@ -1,19 +1,20 @@
 // Rows named by slices: for each row its slices in list order. `order` has the numbers of the slices by row.
 #pragma once
 #include "formulas.h"
+#include "lazy.h"
 
-// A row that slices name: its number, and where its slices stand in `order`.
+// A row that slices name: its number, where its slices stand in `order`, and the word that says what it has missed.
 struct row_group {
-  u32 row, first, end;
+  u32 row, first, end, behind;
 };
 
 INLINE row_group groupAt(GLOBAL const words *groups, u64 i) {
   const words group = groups[i];
-  return {group[0], group[1], group[2]};
+  return {group[0], group[1], group[2], group[3]};
 }
 
-// variable, accumulator, values, order, rowGroups, clips; learningRate, epsilon, clipKind, perRow, rowSize, clip,
-// variableOffset, accumulatorOffset, valuesOffset
+// variable, accumulator, values, order, rowGroups, clips, average, factors; learningRate, epsilon, clipKind, perRow,
+// rowSize, clip, variableOffset, accumulatorOffset, valuesOffset, averageOffset, momentum, complement, emaKind
 template <typename REAL> struct table_update {
   GLOBAL REAL *variable, *accumulator;
   GLOBAL const REAL *values;
@@ -23,6 +24,7 @@ template <typename REAL> struct table_update {
   clipping<REAL> clip;
   bool perRow;
   u32 rowSize;
+  lazy_table<REAL> lazy;
 };
 
 template <typename REAL> INLINE table_update<REAL> tableOf(const arguments &launch) {
@@ -37,7 +39,9 @@ template <typename REAL> INLINE table_update<REAL> tableOf(const arguments &laun
           (REAL)scalars[1].element,
           clippingOf<REAL>((u32)scalars[2].word, buffers[5], (u32)scalars[5].word),
           scalars[3].word != 0,
-          (u32)scalars[4].word};
+          (u32)scalars[4].word,
+          {at<REAL>(buffers[6]) + scalars[9].word, at<const REAL>(buffers[7]), (REAL)scalars[10].element,
+           (REAL)scalars[11].element, (u32)scalars[12].word}};
 }
 
 // Which threads of a block share a row: 2^shift of them, as many as it has columns, or a whole block.
@@ -81,9 +85,10 @@ INLINE void updateColumns(const table_update<REAL> &t, const row_group &group, u
   GLOBAL REAL *s = t.accumulator + (u64)group.row * t.rowSize + column;
   GLOBAL const REAL *values = t.values + column;
   column_sums<REAL, WIDTH> sums;
-  REAL variable[WIDTH];
+  REAL variable[WIDTH], average[WIDTH];
   load<WIDTH>(sums.squares, s);
   load<WIDTH>(variable, w);
+  loadCaughtUp<WIDTH>(variable, average, t.lazy, group.behind, (u64)group.row * t.rowSize + column);
   UNROLL for (u32 j = 0; j < WIDTH; j++) sums.g[j] = 0;
   u32 k = group.first;
   ROLLED for (; k + AHEAD <= group.end; k += AHEAD) addSlices<AHEAD>(sums, t, values, k);
@@ -93,7 +98,19 @@ INLINE void updateColumns(const table_update<REAL> &t, const row_group &group, u
     variable[j] = stepped(variable[j], sums.squares[j], sums.g[j], t.rate, t.epsilon);
   }
   store<WIDTH>(s, sums.squares);
+  storeAveraged<WIDTH>(variable, average, t.lazy, (u64)group.row * t.rowSize + column);
   store<WIDTH>(w, variable);
+}
+
+// One element of a row, whose accumulator is known.
+template <typename REAL>
+INLINE void updateElement(const table_update<REAL> &t, const row_group &group, u32 column, REAL g, REAL root) {
+  const u64 at = (u64)group.row * t.rowSize + column;
+  REAL w = t.variable[at], e;
+  loadCaughtUp<1>(&w, &e, t.lazy, group.behind, at);
+  w = w - (t.rate * g) / root;
+  storeAveraged<1>(&w, &e, t.lazy, at);
+  t.variable[at] = w;
 }
 
 // The same for a row of many slices, by a whole block: the columns from `first` on. Slices are added one after another,
@@ -155,7 +172,7 @@ template <typename REAL> INLINE void updateHotRow(const table_update<REAL> &t, c
         const u64 at = row + first + i;
         const REAL sum = t.perRow ? squares[i] + g[i] * g[i] : squares[i];
         t.accumulator[at] = sum;
-        t.variable[at] = stepped(t.variable[at], sum, g[i], t.rate, t.epsilon);
+        updateElement(t, group, first + i, (REAL)g[i], squareRoot(sum + t.epsilon));
       }
     )
   }
@@ -192,9 +209,42 @@ template <u32 WIDTH, typename REAL> INLINE void updateRows(const arguments &laun
 template <typename REAL> INLINE void adagradRows(const arguments &launch) {
   const table_update<REAL> t = tableOf<REAL>(launch);
   const u32 width = 16 / sizeof(REAL);
-  if (t.rowSize % width == 0 && aligned((u64)t.variable, (u64)t.accumulator, (u64)t.values))
+  const u64 average = t.lazy.ema != EMA_NONE ? (u64)t.lazy.average : 0;
+  if (t.rowSize % width == 0 && aligned((u64)t.variable, (u64)t.accumulator, (u64)t.values, average))
     updateRows<width>(launch, t);
   else updateRows<1>(launch, t);
+}
+
+// variable, average, behind, factors; rowSize, variableOffset, averageOffset
+template <u32 WIDTH, typename REAL> INLINE void catchUpRows(const arguments &launch) {
+  GLOBAL REAL *variable = at<REAL>(launch.buffers[0]) + launch.scalars[1].word;
+  const lazy_table<REAL> lazy = {at<REAL>(launch.buffers[1]) + launch.scalars[2].word,
+                                 at<const REAL>(launch.buffers[3]), 0, 0, EMA_UPDATE};
+  GLOBAL const u32 *behind = at<const u32>(launch.buffers[2]);
+  const u32 rowSize = (u32)launch.scalars[0].word, vectors = rowSize / WIDTH;
+  const u32 shift = rowShift(vectors, threadsOfBlock());
+  const u32 rowsOfBlock = threadsOfBlock() >> shift, lane = threadIndex() & ((1u << shift) - 1);
+  for (u64 i = (u64)blockIndex() * rowsOfBlock + (threadIndex() >> shift); i < launch.count;
+       i += (u64)blocksOfLaunch() * rowsOfBlock) {
+    const u32 word = behind[i];
+    if (word == 0) continue;
+    ROLLED for (u32 v = lane; v < vectors; v += 1u << shift) {
+      const u64 first = i * rowSize + v * WIDTH;
+      REAL w[WIDTH], e[WIDTH];
+      load<WIDTH>(w, variable + first);
+      loadCaughtUp<WIDTH>(w, e, lazy, word, first);
+      store<WIDTH>(lazy.average + first, e);
+      if (isOverwriteDue(word)) store<WIDTH>(variable + first, w);
+    }
+  }
+}
+
+template <typename REAL> INLINE void catchUp(const arguments &launch) {
+  const u32 width = 16 / sizeof(REAL);
+  const u64 variable = launch.buffers[0] + launch.scalars[1].word * sizeof(REAL);
+  const u64 average = launch.buffers[1] + launch.scalars[2].word * sizeof(REAL);
+  if (launch.scalars[0].word % width == 0 && aligned(variable, average)) catchUpRows<width, REAL>(launch);
+  else catchUpRows<1, REAL>(launch);
 }
 
 // source, rows, target; rowSize, sourceOffset: target[i, :] = source[rows[i], :]

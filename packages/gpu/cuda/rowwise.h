@@ -92,12 +92,12 @@ template <typename REAL> INLINE void rowwiseDense(const arguments &launch) {
 }
 
 template <typename REAL> INLINE void updateRowwise(const table_update<REAL> &t, const row_group &group) {
-  GLOBAL REAL *w = t.variable + (u64)group.row * t.rowSize;
   const row_gradient<REAL> gradient = {t.values, t.order, group.first, group.end, t.rowSize};
   const REAL sum = accumulated(t.accumulator + group.row, gradient, t.clip, t.perRow);
   const REAL root = squareRoot(sum + t.epsilon);
   EACH_LANE(lane) {
-    ROLLED for (u32 k = lane; k < t.rowSize; k += 8) w[k] = w[k] - (t.rate * gradient.column(k, t.clip)) / root;
+    ROLLED for (u32 k = lane; k < t.rowSize; k += 8)
+      updateElement(t, group, k, gradient.column(k, t.clip), root);
   }
 }
 
@@ -166,13 +166,12 @@ template <typename REAL> INLINE void updateHotRowwise(const table_update<REAL> &
   const REAL sum = t.perRow ? hotMeanOfSum(t, group, g) : hotMeans(t, group);
   EACH_THREAD(if (threadIndex() == 0) t.accumulator[group.row] = sum;)
   const REAL root = squareRoot(sum + t.epsilon);
-  GLOBAL REAL *w = t.variable + (u64)group.row * t.rowSize;
   for (u32 first = 0; first < t.rowSize; first += STAGE_COLUMNS) {
     // Of a row that is one part the sums are still there.
     if (!t.perRow || t.rowSize > STAGE_COLUMNS) hotColumns(t, group, first, g);
     EACH_THREAD(
       const u32 i = threadIndex();
-      if (i < STAGE_COLUMNS && first + i < t.rowSize) w[first + i] = w[first + i] - (t.rate * g[i]) / root;
+      if (i < STAGE_COLUMNS && first + i < t.rowSize) updateElement(t, group, first + i, (REAL)g[i], root);
     )
   }
 }

@@ -11,5 +11,5 @@ export type { Arena, Block } from "./memory/arena.js";
 export { ARRAYS_BESIDE, type Home, MemoryPool, type Residency } from "./memory/memory-pool.js";
 export type * from "./plan/accelerator.js";
 export type * from "./plan/contract.js";
-export { LAZY_BLOCK_BYTES, lazyNumbers, lazyWords, powerTable } from "./plan/lazy-block.js";
+export { LAZY_BLOCK_BYTES, lazyNumbers, lazyWords, OVERWRITE_FLAG, powerTable } from "./plan/lazy-block.js";
 export { ownerShift, versionMask } from "./plan/shards.js";

@@ -18,7 +18,7 @@ struct kernel {
 
 static const kernel kernels[] = {
     KERNELS_OF(THREAD, adagradDense) KERNELS_OF(THREAD, ema) KERNELS_OF(THREAD, fill) KERNELS_OF(THREAD, copy)
-    KERNELS_OF(THREAD, gather) KERNELS_OF(OCTET, sumSquares)
+    KERNELS_OF(THREAD, gather) KERNELS_OF(THREAD, catchUp) KERNELS_OF(OCTET, sumSquares)
     KERNELS_OF(OCTET, rowwiseDense) KERNELS_OF(BLOCK, adagradRows) KERNELS_OF(BLOCK, rowwiseRows)
     KERNELS_OF(BLOCK, clipScalars)};
 

@@ -35,6 +35,9 @@ function* executing(
   plan: StepPlan,
   lazies: readonly LazyAverage[],
 ): Generator<StepPlan, void, StepOutcome | undefined> {
+  const clocks = lazies.map(({ clock }) => clock);
   yield plan;
-  for (const lazy of lazies) lazy.caughtUp();
+  lazies.forEach((lazy, i) => {
+    lazy.caughtUp(clocks[i]);
+  });
 }

@@ -12,6 +12,7 @@ import {
 import { runtimeInternals } from "../runtime/internals.js";
 import type { Runtime } from "../runtime/runtime.js";
 import { type CustomSchedules, serializeSchedule } from "../schedules/index.js";
+import { variableInternals } from "../variable/internals.js";
 import { catchUpSync } from "../variable/lazy-average.js";
 import type { Variable } from "../variable/variable.js";
 import { OptimizerAttributes, optimizerState } from "./attributes.js";
@@ -227,6 +228,7 @@ export abstract class Optimizer extends OptimizerAttributes {
     state.checkFinalizedLength(variables);
     checkVariables(variables, state.runtimeFor());
     state.checkKnown(variables);
+    for (const variable of variables) variable[variableInternals].storage.refuseStale();
     for (const lazy of state.lazies) catchUpSync(lazy);
     for (const variable of variables) copyValues(state.averageOf(variable)!, variable);
     if (this.wants("finalize"))

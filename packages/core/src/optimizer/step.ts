@@ -250,8 +250,8 @@ function updatePlan(
   return {
     operation: kernel?.operation ?? (update as "clip" | "average"),
     name: variable.name,
-    // Lazy averages are the CPU's: the variable does not go back and forth between steps with slices and dense ones.
-    place: variable[variableInternals].lazy === undefined ? place : "cpu",
+    place,
+    keptLazily: variable[variableInternals].lazy !== undefined,
     dtype: variable.dtype,
     rowSize,
     pin,

@@ -1,5 +1,6 @@
 import type { Accelerator, MemoryPool, StepPlan, UpdatePlan } from "@shardgrad/workers";
 import { Journal, type JournalEntry } from "./journal.js";
+import { noteAveraged, withBehind } from "./lazy-tables.js";
 import { bytesAt } from "./replay-room.js";
 import { isHome, type Resident, Residents } from "./residents.js";
 
@@ -30,8 +31,14 @@ export class HostCopies {
     this.#journalBytes = journalBytes;
   }
 
-  /** Notes a step in the turn of its launch. */
+  /** A step as an accelerator is to be given it, in the turn of its launch. */
+  toLaunch(part: StepPlan): StepPlan {
+    return withBehind(part, this.#memory);
+  }
+
+  /** Notes a step in the turn of its launch. @param part - what `toLaunch` gave */
   launched(part: StepPlan): JournalEntry {
+    noteAveraged(part, this.#memory);
     this.#step++;
     const entry = this.journal.add(part, this.#step);
     for (const update of part.updates) this.residents.stepped(update, this.#step);

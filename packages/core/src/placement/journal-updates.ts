@@ -30,12 +30,14 @@ export class JournalUpdates {
 }
 
 function withoutGradient(segment: SegmentPlan): SegmentPlan {
-  return { ...segment, gradient: { kind: "none" } };
+  const { behind: _, ...kept } = segment;
+  return { ...kept, gradient: { kind: "none" } };
 }
 
 /** Whether two updates differ in gradient and rate at most. */
 function isAlike(a: UpdatePlan, b: UpdatePlan): boolean {
   return (
+    a.operation === b.operation &&
     a.pin === b.pin &&
     a.rowSize === b.rowSize &&
     a.epsilon === b.epsilon &&
@@ -51,6 +53,7 @@ function isSame(a: SegmentPlan, b: SegmentPlan): boolean {
     a.variable === b.variable &&
     a.accumulator === b.accumulator &&
     a.average === b.average &&
+    a.lazy === b.lazy &&
     a.count === b.count &&
     a.memory === b.memory &&
     a.versions === b.versions &&

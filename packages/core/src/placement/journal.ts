@@ -1,6 +1,7 @@
 import {
   type AllSlices,
   type AveragePlan,
+  type BehindRows,
   type ClipPlan,
   dtypeInfo,
   MemoryExhaustedError,
@@ -10,6 +11,8 @@ import {
   type UpdatePlan,
 } from "@shardgrad/workers";
 import { JournalUpdates } from "./journal-updates.js";
+import { catchUpAgain } from "./lazy-replay.js";
+import { isCatchUp } from "./lazy-tables.js";
 import { bytesAt, ReplayRoom } from "./replay-room.js";
 
 /** A gradient of a step that was given to an accelerator, copied. */
@@ -31,10 +34,14 @@ export interface JournalEntry {
   readonly average: AveragePlan | null;
   /** Of each segment of each update: its slices, DENSE or NONE. */
   readonly slices: readonly number[];
+  /** Of each segment that is kept lazily: how far its rows were behind. */
+  readonly lazy: readonly (LazyEntry | undefined)[];
   /** Of each update: slices that are kept once more, all together, for their norm. */
   readonly all: readonly number[];
   /** Bytes of the gradients. */
   readonly bytes: number;
+  /** Bytes of `lazy`. */
+  readonly lazyBytes: number;
   /** The updates with the gradients where the step has them, until they are copied or the step ends. */
   inFlight: readonly UpdatePlan[] | undefined;
   /** The gradients one after another; of slices first the row numbers. */
@@ -43,6 +50,12 @@ export interface JournalEntry {
   clip: ClipPlan;
   /** What a replay found. */
   globalNorm?: number;
+}
+
+interface LazyEntry {
+  readonly behind: BehindRows;
+  /** Row numbers of the slices; none: all rows in order. */
+  readonly rows: Uint32Array;
 }
 
 const DENSE = -1;
@@ -75,20 +88,23 @@ export class Journal {
 
   /** Notes a step at its launch. Its gradients are still to be kept. */
   add({ updates, average, clip }: StepPlan, step: number): JournalEntry {
+    const lazy = updates.flatMap(({ segments }) => segments.map((segment) => this.#lazyOf(segment)));
     const entry: JournalEntry = {
       step,
       updates: this.#updates.of(updates),
       learningRate: updates[0]!.learningRate,
       average,
       slices: updates.flatMap(({ segments }) => segments.map(slicesOf)),
+      lazy,
       all: updates.map((update) => allOf(update)?.count ?? 0),
-      bytes: updates.reduce((sum, update) => sum + gradientBytes(update), 0),
+      bytes: gradientBytes(updates),
+      lazyBytes: lazy.reduce((sum, segment) => sum + lazyBytes(segment), 0),
       inFlight: updates,
       saved: undefined,
       clip,
     };
     this.#entries.push(entry);
-    this.#bytes += entry.bytes;
+    this.#bytes += entry.bytes + entry.lazyBytes;
     return entry;
   }
 
@@ -125,7 +141,7 @@ export class Journal {
     this.#entries = this.#entries.filter(({ updates, step }) =>
       updates.some((update) => isMissing(update, step)),
     );
-    this.#bytes = this.#entries.reduce((sum, { bytes }) => sum + bytes, 0);
+    this.#bytes = this.#entries.reduce((sum, { bytes, lazyBytes: more }) => sum + bytes + more, 0);
     if (this.#entries.length === 0) this.#updates.clear();
   }
 
@@ -134,11 +150,14 @@ export class Journal {
     for (const entry of this.#entries) {
       const missing = entry.updates.map((update) => isMissing(update, entry.step));
       if (!missing.includes(true)) continue;
+      this.#catchUp(entry, missing);
+      if (isCatchUp(entry)) continue;
       try {
         this.#redo(entry, missing, run, false);
       } catch (error) {
         // Thrown before anything was written: a step that waits may hold what room there is.
         if (!(error instanceof MemoryExhaustedError)) throw error;
+        if (entry.inFlight !== undefined) for (const _ of this.keep(entry));
         this.#redo(entry, missing, run, true);
       }
     }
@@ -147,12 +166,37 @@ export class Journal {
     this.#updates.clear();
   }
 
+  /** What rows that are kept lazily had missed before the step. */
+  #catchUp({ updates, lazy }: JournalEntry, missing: readonly boolean[]): void {
+    let segmentNumber = 0;
+    updates.forEach((update, i) => {
+      for (const segment of update.segments) {
+        const kept = lazy[segmentNumber++];
+        if (kept !== undefined && missing[i]) catchUpAgain(update, segment, kept, this.#memory);
+      }
+    });
+  }
+
+  #lazyOf({ behind, memory, gradient }: SegmentPlan): LazyEntry | undefined {
+    if (behind === undefined) return undefined;
+    if (gradient.kind !== "slices") return { behind, rows: new Uint32Array(0) };
+    const { buffer, byteOffset, byteLength } = bytesAt(
+      this.#memory,
+      memory,
+      gradient.indices,
+      4 * gradient.count,
+    );
+    return { behind, rows: new Uint32Array(buffer, byteOffset, byteLength / 4).slice() };
+  }
+
   #redo(entry: JournalEntry, missing: readonly boolean[], run: Run, elsewhere: boolean): void {
     const { clip, average, bytes, inFlight } = entry;
     const room = new ReplayRoom(this.#memory, elsewhere);
     try {
       const all = inFlight ?? restored(entry, missing, room);
-      const updates = all.filter((_, i) => missing[i]);
+      const updates = all
+        .filter((_, i) => missing[i])
+        .map((update) => withCurrentRows(update, average, room));
       const { globalNorm } = run({ updates, clip, average, elements: bytes / 4 });
       if (globalNorm !== undefined) entry.globalNorm = globalNorm;
       room.bringBack();
@@ -193,6 +237,13 @@ function restored(entry: JournalEntry, missing: readonly boolean[], room: Replay
       ? restoredUpdate
       : withAll(restoredUpdate, room.put(whole), count);
   });
+}
+
+/** The update with lazy blocks by which its rows are up to date: they are by now. */
+function withCurrentRows(update: UpdatePlan, average: AveragePlan | null, room: ReplayRoom): UpdatePlan {
+  const { segments } = update;
+  if (average === null || segments.every(({ lazy }) => lazy === 0)) return update;
+  return { ...update, segments: segments.map((segment) => room.withCurrentRows(update, segment, average)) };
 }
 
 /** All slices of a table in several memories, where they lie together. */
@@ -237,8 +288,14 @@ function* gradientParts(updates: readonly UpdatePlan[]) {
   }
 }
 
-function gradientBytes(update: UpdatePlan): number {
+function gradientBytes(updates: readonly UpdatePlan[]): number {
   let bytes = 0;
-  for (const { length } of gradientParts([update])) bytes += length;
+  for (const { length } of gradientParts(updates)) bytes += length;
   return bytes;
+}
+
+function lazyBytes(lazy: LazyEntry | undefined): number {
+  if (lazy === undefined) return 0;
+  const { behind, rows } = lazy;
+  return behind.words.byteLength + behind.factors.byteLength + rows.byteLength;
 }

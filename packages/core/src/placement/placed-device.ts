@@ -9,6 +9,7 @@ import {
 import { StaleValuesError } from "../errors/index.js";
 import { AcceleratorHolder } from "./accelerator-holder.js";
 import type { JournalEntry } from "./journal.js";
+import { isCatchUp } from "./lazy-tables.js";
 import { damageOfBoth, knownClip, normPlan, outcomeOf, partOf } from "./parts.js";
 import { hostOnly, LEAST_ELEMENTS } from "./policy.js";
 import { isHome } from "./residents.js";
@@ -47,15 +48,17 @@ export class PlacedDevice extends AcceleratorHolder implements StepDevice {
     const accelerator = this.accelerator;
     if (accelerator === undefined) return this.cpu.runSync(plan);
     // A synchronous step cannot bring anything home or wait for room: each variable is computed where it is.
-    const onDevice = plan.updates.filter(
-      (update) =>
-        plan.accelerated &&
-        hostOnly(update) === undefined &&
-        update.place !== "cpu" &&
-        accelerator.refusal(update) === undefined &&
-        accelerator.holds([update]),
-    );
-    const here = plan.updates.filter((update) => !onDevice.includes(update));
+    const onDevice = isCatchUp(plan)
+      ? this.#behindThere(plan, accelerator)
+      : plan.updates.filter(
+          (update) =>
+            plan.accelerated &&
+            hostOnly(update) === undefined &&
+            update.place !== "cpu" &&
+            accelerator.refusal(update) === undefined &&
+            accelerator.holds([update]),
+        );
+    const here = without(plan.updates, onDevice);
     const residents = this.copies.residents.together(this.copies.ofUpdates(here));
     if (!residents.every(isHome)) throw new StaleValuesError();
     for (const { memory, offset } of residents) accelerator.changed(memory, offset);
@@ -90,8 +93,12 @@ export class PlacedDevice extends AcceleratorHolder implements StepDevice {
     if (plan.accelerated) await this.open();
     const accelerator = this.accelerator;
     if (accelerator === undefined) return this.cpu.run(plan);
-    const onDevice = plan.accelerated ? await this.#prepared(plan, accelerator) : [];
-    const here = plan.updates.filter((update) => !onDevice.includes(update));
+    const onDevice = isCatchUp(plan)
+      ? this.#behindThere(plan, accelerator)
+      : plan.accelerated
+        ? await this.#prepared(plan, accelerator)
+        : [];
+    const here = without(plan.updates, onDevice);
     await this.#moveHere(here);
     let norm: number | undefined;
     if (onDevice.length > 0 && here.length > 0 && plan.clip.kind === "globalNorm") {
@@ -101,6 +108,13 @@ export class PlacedDevice extends AcceleratorHolder implements StepDevice {
     // A synchronous call may have taken a variable off meanwhile.
     if (!accelerator.holds(onDevice)) return this.#run(plan);
     return this.#runBoth(plan, accelerator, onDevice, here, norm);
+  }
+
+  /** Of a catch-up: the tables whose current values are on the accelerator only. Others are caught up here. */
+  #behindThere({ updates }: StepPlan, accelerator: Accelerator): UpdatePlan[] {
+    return updates.filter(
+      (update) => !this.copies.residents.ofUpdate(update).every(isHome) && accelerator.holds([update]),
+    );
   }
 
   /** The updates that have their room on the accelerator now. */
@@ -173,14 +187,20 @@ export class PlacedDevice extends AcceleratorHolder implements StepDevice {
 
   /** Enqueues a step and notes it, in one turn. Throws before anything has changed, or not at all. */
   #launch(accelerator: Accelerator, part: StepPlan, lasting = false): JournalEntry {
-    accelerator.launch(part, lasting);
-    return this.copies.launched(part);
+    const launched = this.copies.toLaunch(part);
+    accelerator.launch(launched, lasting);
+    return this.copies.launched(launched);
   }
 
   /** Variables that are about to be computed here leave the accelerator. */
   async #moveHere(updates: readonly UpdatePlan[]): Promise<void> {
     await this.moveHome(this.copies.ofUpdates(updates));
   }
+}
+
+/** The updates that are not among others; those of a catch-up that have nothing to do are left out. */
+function without(updates: readonly UpdatePlan[], others: readonly UpdatePlan[]): UpdatePlan[] {
+  return updates.filter((update) => update.segments.length > 0 && !others.includes(update));
 }
 
 function eventLoopTurn(): Promise<void> {

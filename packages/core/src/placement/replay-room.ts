@@ -1,4 +1,5 @@
 import {
+  type AveragePlan,
   type Block,
   dtypeInfo,
   type Home,
@@ -9,6 +10,7 @@ import {
   type UpdatePlan,
 } from "@shardgrad/workers";
 import type { SavedGradient } from "./journal.js";
+import { CURRENT_BLOCK_BYTES, currentBlock } from "./lazy-replay.js";
 
 /** Memory for the gradients of one step that is done again. */
 export class ReplayRoom {
@@ -34,6 +36,19 @@ export class ReplayRoom {
     return { ...segment, gradient: this.#beside(segment.memory, saved) };
   }
 
+  /**
+   * The segment with a lazy block of its own, by which all of its rows are up to date.
+   * @throws MemoryExhaustedError
+   */
+  withCurrentRows(update: UpdatePlan, segment: SegmentPlan, average: AveragePlan): SegmentPlan {
+    const { memory, count } = segment;
+    const room = this.#allocate(memory, CURRENT_BLOCK_BYTES + (4 * count) / update.rowSize);
+    const lasts = room.offset + CURRENT_BLOCK_BYTES;
+    const block = currentBlock(update, average, { average: segment.average, lasts });
+    this.#bytes(memory, room.offset, CURRENT_BLOCK_BYTES).set(block);
+    return { ...segment, lazy: room.offset };
+  }
+
   /** Bytes in a memory with room. @throws MemoryExhaustedError */
   put(bytes: Uint8Array): { readonly memory: number; readonly offset: number } {
     const home = this.#memory.reserve(bytes.byteLength);
@@ -54,15 +69,19 @@ export class ReplayRoom {
   }
 
   #beside(memory: number, saved: SavedGradient): SegmentGradient {
-    const arena = this.#memory.arenas[memory]!;
     const put = (bytes: Uint8Array): number => {
-      const block = arena.allocate(bytes.byteLength, false);
-      if (block === undefined) throw new MemoryExhaustedError(bytes.byteLength);
-      this.#blocks.push(block);
+      const block = this.#allocate(memory, bytes.byteLength);
       this.#bytes(memory, block.offset, bytes.byteLength).set(bytes);
       return block.offset;
     };
     return gradientOf(saved, put);
+  }
+
+  #allocate(memory: number, bytes: number): Block {
+    const block = this.#memory.arenas[memory]!.allocate(bytes, false);
+    if (block === undefined) throw new MemoryExhaustedError(bytes);
+    this.#blocks.push(block);
+    return block;
   }
 
   #elsewhere(
@@ -71,7 +90,8 @@ export class ReplayRoom {
     saved: SavedGradient,
   ): SegmentPlan {
     const bytes = count * dtypeInfo[dtype].bytes;
-    const home = this.#memory.reserve(Math.max(bytes, saved.values.byteLength));
+    const forLazy = segment.lazy === 0 ? 0 : CURRENT_BLOCK_BYTES + (4 * count) / rowSize;
+    const home = this.#memory.reserve(Math.max(bytes, saved.values.byteLength), forLazy);
     const put = (values: Uint8Array): number => {
       const block = this.#memory.allocateAt(home, values.byteLength, false);
       this.#homes.push({ home, block });

@@ -41,7 +41,7 @@ export class Residents {
     if (!this.#areTogether(update)) this.#join(update, step);
     for (const { memory, variable, accumulator, average } of update.segments) {
       this.get(memory, variable)!.version = step;
-      this.get(memory, accumulator)!.version = step;
+      if (accumulator !== 0) this.get(memory, accumulator)!.version = step;
       if (average !== 0) this.get(memory, average)!.version = step;
     }
   }
@@ -66,7 +66,8 @@ export class Residents {
   #areTogether({ segments }: UpdatePlan): boolean {
     let group: Set<Resident> | undefined;
     for (const { memory, variable, accumulator, average } of segments) {
-      for (const offset of average === 0 ? [variable, accumulator] : [variable, accumulator, average]) {
+      for (const offset of [variable, accumulator, average]) {
+        if (offset === 0) continue;
         const resident = this.get(memory, offset);
         if (resident === undefined) return false;
         group ??= resident.group;
@@ -110,11 +111,11 @@ function arraysOf({ segments, dtype, rowwise, rowSize }: UpdatePlan) {
   const element = dtypeInfo[dtype].bytes;
   return segments.flatMap(({ memory, count, variable, accumulator, average }) => {
     const bytes = count * element;
-    const arrays = [
+    return [
       { memory, offset: variable, bytes },
       { memory, offset: accumulator, bytes: rowwise ? bytes / rowSize : bytes },
-    ];
-    return average === 0 ? arrays : [...arrays, { memory, offset: average, bytes }];
+      { memory, offset: average, bytes },
+    ].filter(({ offset }) => offset !== 0);
   });
 }
 

@@ -3,6 +3,7 @@ import { ArgumentError, DtypeError, ShapeError } from "../errors/index.js";
 import { checkIndices } from "../gradients/gradient.js";
 import type { RowIndices } from "../gradients/indexed-slices.js";
 import { runtimeInternals } from "../runtime/internals.js";
+import { gatherLazily } from "./gather-lazily.js";
 import type { VariableInternals } from "./internals.js";
 import { type Reader, type RowLayout, type RowTarget, targetOf } from "./row-layout.js";
 import { bitsOf, dtypeOfArray, type NestedArray, nest, readNumbers, rowSizeOf } from "./values.js";
@@ -79,9 +80,10 @@ const CHUNK = 65_536;
  */
 export function gatherInQueue(
   { indices, target, out }: Gather,
-  { runtime, rowSize, storage }: VariableInternals,
+  internals: VariableInternals,
   read: () => Readable,
 ): Promise<void> {
+  const { runtime, rowSize, storage } = internals;
   const { queue, share, placed } = runtime[runtimeInternals];
   const step = rowsOfChunk(rowSize);
   return queue.run(async () => {
@@ -92,7 +94,10 @@ export function gatherInQueue(
       if (placed?.has(storage.segments)) {
         const { buffer, byteOffset, byteLength } = out;
         const bytes = new Uint8Array(buffer, byteOffset, byteLength);
-        if (await placed.gather(storage.segments, rowSize, indices, bytes)) return;
+        const gathered = internals.lazy?.behind
+          ? gatherLazily(placed, internals, internals.lazy, indices, out)
+          : placed.gather(storage.segments, rowSize, indices, bytes);
+        if (await gathered) return;
       }
       await share.turn();
       for (let at = 0; at < indices.length; at += step) {

@@ -100,6 +100,11 @@ export class LazyAverage implements RowFollower {
     });
   }
 
+  /** Averages of the table until now. */
+  get clock(): number {
+    return this.#clock;
+  }
+
   /** Whether some rows are not up to date. */
   get behind(): boolean {
     return this.#floor < this.#clock;
@@ -135,15 +140,20 @@ export class LazyAverage implements RowFollower {
     }
   }
 
-  /** All rows are up to date: those of a clock that has not been published yet included. */
-  caughtUp(): void {
-    this.#floor = this.#clock;
-    this.#overwrites = 0;
+  /**
+   * All rows are up to date: those of a clock that has not been published yet included.
+   * @param clock - when they were brought up to date: a synchronous step may have come in between
+   */
+  caughtUp(clock = this.#clock): void {
+    if (clock < this.#floor || clock > this.#clock) return;
+    this.#floor = clock;
+    const isNow = clock === this.#clock;
+    if (isNow) this.#overwrites = 0;
     for (const { words } of this.#segments) {
       Atomics.store(words, lazyWords.floor, this.#floor);
-      Atomics.store(words, lazyWords.overwrites, 0);
+      Atomics.store(words, lazyWords.overwrites, this.#overwrites);
     }
-    if (this.#clock >= CLOCK_LIMIT) this.#restart();
+    if (isNow && this.#clock >= CLOCK_LIMIT) this.#restart();
   }
 
   /** Counts from 0 again. While the clock is 0 every row counts as up to date, which they are. */
@@ -157,7 +167,7 @@ export class LazyAverage implements RowFollower {
     }
   }
 
-  /** What brings all rows up to date; `caughtUp` must follow. */
+  /** What brings all rows up to date; `caughtUp` with the clock before it must follow. */
   get plan(): StepPlan {
     return {
       updates: [catchUpOf(this.variable, this)],
@@ -257,8 +267,10 @@ export class LazyAverage implements RowFollower {
 export function catchUpOf(variable: Variable, lazy: LazyAverage | undefined): UpdatePlan {
   const { storage, rowSize, pin } = variable[variableInternals];
   const segments = lazy === undefined ? [] : storage.segments;
+  const averages = lazy?.average[variableInternals].storage.segments;
   return {
     operation: "catchUp",
+    name: variable.name,
     dtype: variable.dtype,
     rowSize,
     pin,
@@ -268,7 +280,7 @@ export function catchUpOf(variable: Variable, lazy: LazyAverage | undefined): Up
       count,
       variable: block.offset,
       accumulator: 0,
-      average: 0,
+      average: averages![i]!.block.offset,
       gradient: { kind: "none" },
       versions: versions.block.offset,
       versionMask: versions.mask,
@@ -288,9 +300,10 @@ export async function catchUpAsync(lazy: LazyAverage): Promise<void> {
   const held = [variable, average].map((array) => array[variableInternals].storage);
   for (const storage of held) storage.hold();
   openWrites("device", [variable, average]);
+  const { clock } = lazy;
   try {
     await variable[variableInternals].runtime[runtimeInternals].device.run(lazy.plan);
-    lazy.caughtUp();
+    lazy.caughtUp(clock);
     closeWrites("device", [variable, average]);
   } catch (error) {
     closeWrites("device", [variable, average], error);

@@ -7,7 +7,8 @@ export const AVERAGE_BEHIND = 1;
 /** An overwrite is due, by which both take the average's value. */
 export const OVERWRITE_DUE = 2;
 
-const roundings: Readonly<Record<DType, (value: number) => number>> = {
+/** A number rounded once to a dtype. */
+export const roundings: Readonly<Record<DType, (value: number) => number>> = {
   float32: Math.fround,
   float64: (value) => value,
   float16: (value) => doubleFromHalf(halfFromDouble(value)),
@@ -72,6 +73,11 @@ export class LazyRows {
     const overwrite = this.#firstOverwriteAfter(last);
     this.#prepare((overwrite ?? this.#clock) - last);
     return overwrite === undefined ? AVERAGE_BEHIND : OVERWRITE_DUE;
+  }
+
+  /** Averages that the row of the last `look` has missed, up to an overwrite, and their factors. */
+  get missed(): { readonly steps: number; readonly p: number; readonly q: number } {
+    return { steps: this.#steps, p: this.#p, q: this.#q };
   }
 
   /** The average's element after the updates that the row has missed. */

@@ -91,6 +91,7 @@ export class Variable extends ReadableVariable {
     }
     const { shape, dtype } = describe(values, { shape: this.shape, dtype: this.dtype }, "values", true);
     const fill = initialValues(values, shape, dtype, "values");
+    this[variableInternals].storage.refuseStale();
     catchUp("assign", this[variableInternals]);
     writeNow([this], () => {
       for (const { view, start } of this[variableInternals].storage.segments) fill(view, start);

@@ -10,8 +10,8 @@ const ERROR_LOG = 5;
 const ERROR_LOG_BYTES = 6;
 
 /** Bytes of the one argument that every kernel takes: `arguments` of cuda/device.h. */
-export const ARGUMENT_BYTES = 128;
-const MOST_BUFFERS = 6;
+export const ARGUMENT_BYTES = 176;
+const MOST_BUFFERS = 8;
 const MOST_BLOCKS = 2 ** 31 - 1;
 
 /** The text that the driver compiles for its device. */
@@ -50,6 +50,7 @@ const shapes: Record<Command["kernel"], { readonly threads: number; readonly uni
   rowwiseDense: { threads: 128, units: 16 },
   rowwiseRows: { threads: 256, units: 32 },
   adagradRows: { threads: 256, units: "rows" },
+  catchUp: { threads: 256, units: "rows" },
   gather: { threads: 256, units: "rows" },
 };
 

@@ -34,9 +34,9 @@ export function arraysOf({ rowwise }: UpdatePlan, segment: SegmentPlan): Segment
   const arrays: SegmentArray[] = [
     { role: "variable", offset: segment.variable, perRow: false },
     { role: "accumulator", offset: segment.accumulator, perRow: rowwise },
+    { role: "average", offset: segment.average, perRow: false },
   ];
-  if (segment.average !== 0) arrays.push({ role: "average", offset: segment.average, perRow: false });
-  return arrays;
+  return arrays.filter(({ offset }) => offset !== 0);
 }
 
 /** The arrays that live on the device. */

@@ -42,9 +42,8 @@ export class GpuExecutor implements Accelerator {
 
   refusal(update: UpdatePlan): string | undefined {
     const { operation, dtype, rowSize, rowwise, segments } = update;
-    if (operation !== "adagrad") return "its optimizer updates it in JavaScript";
+    if (operation !== "adagrad" && operation !== "catchUp") return "its optimizer updates it in JavaScript";
     if (!this.#backend.dtypes.includes(dtype)) return `${this.kind} has no ${dtype}`;
-    if (segments.some(({ lazy }) => lazy !== 0)) return "its averages are kept lazily";
     if (rowSize === 0) return "it has no elements";
     const most = pieceBytes(this.#backend.limits);
     const { bytes } = dtypeInfo[dtype];

@@ -1,7 +1,7 @@
 import { dtypeInfo, type HostMemory, type SegmentPlan, type UpdatePlan } from "@shardgrad/workers";
 import type { GpuBuffer, GpuLimits } from "../backend/contract.js";
 import { cut, type Piece } from "./pieces.js";
-import { groupRows, type RowGroups } from "./row-groups.js";
+import { groupRows, noteBehind, type RowGroups } from "./row-groups.js";
 import type { StepBuffers } from "./step-buffers.js";
 
 /** Gradient elements that lie in one buffer. */
@@ -22,7 +22,7 @@ export type StagedGradient =
 /** Copies the gradient of a segment up. */
 export function stageGradient(
   { dtype, rowSize }: UpdatePlan,
-  { memory, count, gradient }: SegmentPlan,
+  { memory, count, gradient, behind }: SegmentPlan,
   host: HostMemory,
   buffers: StepBuffers,
   limits: GpuLimits,
@@ -40,6 +40,7 @@ export function stageGradient(
   const values = buffers.put(host.bytes(memory, gradient.values, elements * bytes));
   const indices = host.bytes(memory, gradient.indices, gradient.count * 4);
   const rows = groupRows(new Uint32Array(indices.buffer, indices.byteOffset, gradient.count));
+  if (behind !== undefined) noteBehind(rows, behind.words);
   return { kind: "slices", values: { ...values, count: elements }, rows };
 }
 

@@ -12,6 +12,7 @@ import { emaKinds, RANGE_WORDS, ROW_GROUP_WORDS, TILE } from "../kernels/table.j
 import { type ClipSlots, hostSlots, normSlots, whole } from "./clip-slots.js";
 import type { DeviceArray, DeviceArrays } from "./device-arrays.js";
 import { type GradientRange, rangesOf, type StagedGradient } from "./gradients.js";
+import { catchUpCommands, lazyRows } from "./lower-lazy.js";
 import { RangeTable } from "./range-table.js";
 import type { Scratch } from "./scratch.js";
 import type { StepBuffers } from "./step-buffers.js";
@@ -51,6 +52,7 @@ export function lower(
   scratch: Scratch,
 ): Lowered {
   const commands: Command[] = [];
+  for (const { update } of staged) commands.push(...catchUpCommands(update, arrays, buffers));
   let norm: Lowered["norm"];
   for (const dtype of new Set(staged.map(({ update }) => update.dtype))) {
     const updates = staged.filter(({ update }) => update.dtype === dtype);
@@ -157,7 +159,7 @@ function emaScalars(average: AveragePlan | null): [momentum: number, complement:
 }
 
 function lowerRows(context: Context, { update, gradients }: StagedUpdate, index: number): void {
-  const { arrays, dtype, clip, buffers, commands } = context;
+  const { arrays, average, dtype, clip, buffers, scratch, commands } = context;
   const { learningRate, epsilon, perRow, rowSize } = update;
   const element = dtypeInfo[dtype].bytes;
   update.segments.forEach((segment, s) => {
@@ -166,10 +168,12 @@ function lowerRows(context: Context, { update, gradients }: StagedUpdate, index:
     const variable = arrays.get(segment.memory, segment.variable)!;
     const accumulator = arrays.get(segment.memory, segment.accumulator)!;
     const order = buffers.bind(bytesOf(gradient.rows.order));
+    const lazy = lazyRows(update, segment, arrays, buffers);
     variable.pieces.forEach(({ place, start, count }, p) => {
       const rows = rowsWithin(gradient.rows.groups, start / rowSize, (start + count) / rowSize);
       if (rows.length === 0) return;
       const { place: accumulatorPlace } = accumulator.pieces[p]!;
+      const averagePlace = lazy?.average.pieces[p]?.place;
       commands.push({
         kernel: isRowwise(update) ? "rowwiseRows" : "adagradRows",
         dtype,
@@ -180,6 +184,9 @@ function lowerRows(context: Context, { update, gradients }: StagedUpdate, index:
           order,
           buffers.bind(bytesOf(rows)),
           clip.slots,
+          ...(lazy === undefined
+            ? [scratch.take("none", 256), clip.slots]
+            : [whole(averagePlace!.buffer), lazy.factors]),
         ],
         scalars: [
           learningRate,
@@ -191,6 +198,8 @@ function lowerRows(context: Context, { update, gradients }: StagedUpdate, index:
           place.offset / element,
           accumulatorPlace.offset / element,
           gradient.values.offset / element,
+          (averagePlace?.offset ?? 0) / element,
+          ...emaScalars(lazy === undefined ? null : average),
         ],
         count: rows.length / ROW_GROUP_WORDS,
       });
@@ -231,8 +240,8 @@ function lowerTableAverages(
   const element = dtypeInfo[dtype].bytes;
   const table = new RangeTable();
   for (const { update } of updates) {
-    for (const { memory, gradient, variable, average: mean } of update.segments) {
-      if (gradient.kind !== "slices") continue;
+    for (const { memory, gradient, variable, average: mean, lazy } of update.segments) {
+      if (gradient.kind !== "slices" || lazy !== 0) continue;
       const means: DeviceArray = arrays.get(memory, mean)!;
       arrays.get(memory, variable)!.pieces.forEach(({ place, count }, p) => {
         const meanPlace = means.pieces[p]!.place;

@@ -8,6 +8,13 @@ export interface RowGroups {
   readonly groups: Uint32Array;
 }
 
+/** Notes in each group how far its row is behind. @param words - one for each slice, the same for slices of one row */
+export function noteBehind({ order, groups }: RowGroups, words: Uint32Array): void {
+  for (let at = 0; at < groups.length; at += ROW_GROUP_WORDS) {
+    groups[at + 3] = words[order[groups[at + 1]!]!]!;
+  }
+}
+
 const BITS = 11;
 const DIGITS = 1 << BITS;
 

@@ -57,7 +57,10 @@ export const CLIP_SLOT_ELEMENTS = 4;
 /** A norm group as 4 numbers of 32 bits: first partial sum, their count, clip slot, 0. */
 export const NORM_GROUP_WORDS = 4;
 
-/** A row that slices name, as 4 numbers of 32 bits: row, first position in `order`, position after the last, 0. */
+/**
+ * A row that slices name, as 4 numbers of 32 bits: row, first position in `order`, position after the last, and what its
+ * average has missed: a word as in `catchUp`, not read where emaKind is none.
+ */
 export const ROW_GROUP_WORDS = 4;
 
 /** Bytes of a partial sum of squares: a float64, or in WGSL two float32, the higher part first. */
@@ -110,6 +113,20 @@ const rows = [
   words("order"),
   words("rowGroups"),
   elements("clips", "read"),
+  /** Of a table whose averages are kept lazily. Any other buffer where emaKind is none: neither is touched. */
+  elements("average", "readWrite"),
+  elements("factors", "read"),
+];
+const rowScalars = [
+  ...update,
+  word("perRow"),
+  word("rowSize"),
+  word("clip"),
+  word("variableOffset"),
+  word("accumulatorOffset"),
+  word("valuesOffset"),
+  word("averageOffset"),
+  ...ema,
 ];
 
 export const gpuKernels = {
@@ -145,40 +162,32 @@ export const gpuKernels = {
   rowwiseDense: { buffers: dense, scalars: [...update, ...ema, word("rangeCount")], unit: "rows" },
   /**
    * Rows by the slices that name them. Rows, slices and the arrays' elements are counted from the bindings' starts plus
-   * the offsets (in elements). `perRow` 1 sums the slices of a row before squaring. A sum starts from +0.
+   * the offsets (in elements). `perRow` 1 sums the slices of a row before squaring. A sum starts from +0. With an emaKind
+   * the averages are kept lazily: what a row has missed (see `catchUp`) comes before its update, its average after it.
    */
-  adagradRows: {
-    buffers: rows,
-    scalars: [
-      ...update,
-      word("perRow"),
-      word("rowSize"),
-      word("clip"),
-      word("variableOffset"),
-      word("accumulatorOffset"),
-      word("valuesOffset"),
-    ],
-    unit: "row groups",
-  },
+  adagradRows: { buffers: rows, scalars: rowScalars, unit: "row groups" },
   /** The same with one accumulator element a row. */
-  rowwiseRows: {
-    buffers: rows,
-    scalars: [
-      ...update,
-      word("perRow"),
-      word("rowSize"),
-      word("clip"),
-      word("variableOffset"),
-      word("accumulatorOffset"),
-      word("valuesOffset"),
-    ],
-    unit: "row groups",
-  },
+  rowwiseRows: { buffers: rows, scalars: rowScalars, unit: "row groups" },
   /** Averages of tables. Ranges as in `adagradDense`; accumulator, gradient and clip are not read. */
   ema: {
     buffers: [elements("variable", "readWrite"), elements("average", "readWrite"), words("ranges")],
     scalars: [...ema, word("rangeCount")],
     unit: "tiles",
+  },
+  /**
+   * Averages that rows have missed. The word of a row in `behind` is the number of its factors, 0 where it has missed
+   * nothing, plus 2^31 where an overwrite is due:
+   * average = factors[2 * number] * average + factors[2 * number + 1] * variable, then with an overwrite variable = average.
+   */
+  catchUp: {
+    buffers: [
+      elements("variable", "readWrite"),
+      elements("average", "readWrite"),
+      words("behind"),
+      elements("factors", "read"),
+    ],
+    scalars: [word("rowSize"), word("variableOffset"), word("averageOffset")],
+    unit: "rows",
   },
   /** target[i, :] = source[rows[i], :], from element offset `sourceOffset`. */
   gather: {

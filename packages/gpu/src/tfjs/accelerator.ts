@@ -54,10 +54,12 @@ export class TfjsAccelerator implements Accelerator {
     this.#addsInOrder = addsInOrder;
   }
 
-  refusal({ operation, dtype, rowSize, rowwise, segments }: UpdatePlan): string | undefined {
+  refusal(update: UpdatePlan): string | undefined {
+    const { operation, dtype, rowSize, rowwise, segments, keptLazily } = update;
     if (operation !== "adagrad") return "its optimizer updates it in JavaScript";
     if (dtype !== "float32") return `tfjs has no ${dtype}`;
-    if (segments.some(({ lazy }) => lazy !== 0)) return "its averages are kept lazily";
+    // With dense gradients, too: the variable does not go back and forth.
+    if (keptLazily || segments.some(({ lazy }) => lazy !== 0)) return "its averages are kept lazily";
     if (rowSize === 0 || segments.every(({ count }) => count === 0)) return "it has no elements";
     const byRows = rowwise || segments.some(({ gradient }) => gradient.kind === "slices");
     if (byRows && segments.some(({ count }) => count % rowSize !== 0)) return "a row of it is split";

@@ -4,7 +4,7 @@ import { declarations, type Shader } from "./shaders/common.js";
 import { adagradDense, ema } from "./shaders/dense.js";
 import { copy, fill, gather } from "./shaders/moves.js";
 import { clipScalars, sumSquares } from "./shaders/norms.js";
-import { adagradRows } from "./shaders/rows.js";
+import { adagradRows, catchUp } from "./shaders/rows.js";
 import { rowwiseDense, rowwiseRows } from "./shaders/rowwise.js";
 
 const shaders: Readonly<Record<GpuKernelName, Shader>> = {
@@ -15,6 +15,7 @@ const shaders: Readonly<Record<GpuKernelName, Shader>> = {
   adagradRows,
   rowwiseRows,
   ema,
+  catchUp,
   gather,
   fill,
   copy,

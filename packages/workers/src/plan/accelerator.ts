@@ -24,7 +24,8 @@ export interface Accelerator {
   /**
    * Enqueues a step over arrays that have their room; those that the host has written since go up first. Gradients are
    * copied before it returns, or with `lasting` must stay as they are until `settled` resolves. Throws before anything is
-   * enqueued, or not at all.
+   * enqueued, or not at all. Lazy blocks stay with the host: rows of tables with lazy averages come with what they have
+   * missed (`behind`), and the caller notes that they have it.
    */
   launch(plan: StepPlan, lasting?: boolean): void;
   /** Resolves when everything launched has ended, with the global norm of the last step that clips by one. */

@@ -34,10 +34,26 @@ export interface SegmentPlan {
   readonly gradient: SegmentGradient;
   /** The lazy block of the segment (see lazy-block.ts), or 0: averages of all rows are kept at every step. */
   readonly lazy: number;
+  /** With a lazy block, and for an accelerator only: how far rows are behind at the launch. */
+  readonly behind?: BehindRows;
   /** The version words of the segment's row blocks, by which readers on other threads see that a row is being written. */
   readonly versions: number;
   /** Number of those words less one: a power of two less one. */
   readonly versionMask: number;
+}
+
+/**
+ * How far rows of a table with lazy averages are behind: what a device that does not reach their lazy block needs of it.
+ * Where p and q are the factors of a row, average = p * average + q * row brings it up to date.
+ */
+export interface BehindRows {
+  /**
+   * A word for each slice in list order, or for each row of a catch-up: the number of the row's factors, 0 where it is up
+   * to date; plus OVERWRITE_FLAG where the row takes its average's value afterwards.
+   */
+  readonly words: Uint32Array;
+  /** p and q by number, in pairs, rounded to the dtype; those of number 0 mean nothing. */
+  readonly factors: Float64Array;
 }
 
 export type SegmentGradient =
@@ -76,6 +92,8 @@ export interface UpdatePlan {
   readonly name?: string;
   /** Where the variable is to live; `auto` by default. */
   readonly place?: "auto" | "cpu" | "gpu";
+  /** Its averages are kept lazily, by this step's optimizer or another one. */
+  readonly keptLazily?: boolean;
   readonly dtype: DType;
   /** Elements of a row: the product of all dimensions but the first. */
   readonly rowSize: number;

@@ -23,6 +23,9 @@ export const lazyWords = {
   last: 5,
   list: 6,
 } as const;
+/** In a word of BehindRows: an overwrite is due. */
+export const OVERWRITE_FLAG = 2 ** 31;
+
 export const lazyNumbers = { momentum: 4, complement: 5, powers: 8 } as const;
 
 /** momentum^(digit * 256^place), for the four places of a u32. */

@@ -65,6 +65,40 @@ fn clipped(g: ${type}, a: f32, b: f32) -> ${type} {
 }
 
 /**
+ * Of a table whose averages are kept lazily, value and average of an element: `caughtUp` with what its row has missed, by
+ * the row's word; `storeUpdated` of the rows kernels adds the average of the running step.
+ */
+export const lazyAverages = /* wgsl */ `
+struct Averaged { value: f32, mean: f32 }
+
+fn caughtUp(before: Averaged, word: u32) -> Averaged {
+  let number = word & 0x7fffffffu;
+  if (number == 0u) { return before; }
+  let mean = factors[2u * number] * before.mean + factors[2u * number + 1u] * before.value;
+  return Averaged(select(before.value, mean, word > 0x7fffffffu), mean);
+}`;
+
+/** For the rows kernels: an element at `at` of variable and average before its update, and what is stored after it. */
+export const lazyRows = /* wgsl */ `
+${lazyAverages}
+
+fn beforeUpdate(variableAt: u32, averageAt: u32, word: u32) -> Averaged {
+  let value = variable[variableAt];
+  if (scalars.emaKind == 0u) { return Averaged(value, 0.0); }
+  return caughtUp(Averaged(value, average[averageAt]), word);
+}
+
+fn storeUpdated(variableAt: u32, averageAt: u32, value: f32, before: f32) {
+  var next = value;
+  if (scalars.emaKind != 0u) {
+    let mean = scalars.momentum * before + scalars.complement * value;
+    average[averageAt] = mean;
+    if (scalars.emaKind == 2u) { next = mean; }
+  }
+  variable[variableAt] = next;
+}`;
+
+/**
  * Double-single arithmetic: a number is the unevaluated sum of two float32, the higher part first; about 48 bits.
  * Products are split after Dekker, whose parts are exact, so that contraction to fused multiply-add changes nothing.
  */

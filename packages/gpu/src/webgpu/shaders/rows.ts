@@ -1,10 +1,11 @@
-import { clipping, LANES, type Shader } from "./common.js";
+import { clipping, LANES, lazyAverages, lazyRows, type Shader } from "./common.js";
 
 /** One lane for each element of a row. */
 export const adagradRows: Shader = {
   unitsPerGroup: (scalars) => LANES / Math.max(scalars[ROW_SIZE]!, 1),
   code: /* wgsl */ `
 ${clipping("f32")}
+${lazyRows}
 
 @compute @workgroup_size(${LANES})
 fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
@@ -26,8 +27,32 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
     }
     if (scalars.perRow != 0u) { sum = sum + g * g; }
     accumulator[scalars.accumulatorOffset + at] = sum;
-    let old = variable[scalars.variableOffset + at];
-    variable[scalars.variableOffset + at] = old - (scalars.learningRate * g) / sqrt(sum + scalars.epsilon);
+    let variableAt = scalars.variableOffset + at;
+    let averageAt = scalars.averageOffset + at;
+    let old = beforeUpdate(variableAt, averageAt, rowGroups[named + 3u]);
+    let next = old.value - (scalars.learningRate * g) / sqrt(sum + scalars.epsilon);
+    storeUpdated(variableAt, averageAt, next, old.mean);
+  }
+}`,
+};
+
+/** One lane for each element. */
+export const catchUp: Shader = {
+  unitsPerGroup: ([rowSize]) => LANES / Math.max(rowSize!, 1),
+  code: /* wgsl */ `
+${lazyAverages}
+
+@compute @workgroup_size(${LANES})
+fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
+  let items = scalars.count * scalars.rowSize;
+  for (var item = id.x; item < items; item += groups.x * ${LANES}u) {
+    let word = behind[item / scalars.rowSize];
+    if (word == 0u) { continue; }
+    let variableAt = scalars.variableOffset + item;
+    let averageAt = scalars.averageOffset + item;
+    let next = caughtUp(Averaged(variable[variableAt], average[averageAt]), word);
+    average[averageAt] = next.mean;
+    if (word > 0x7fffffffu) { variable[variableAt] = next.value; }
   }
 }`,
 };

@@ -1,4 +1,4 @@
-import { clipping, doubleSingle, rangeOf, type Shader, workgroupSum } from "./common.js";
+import { clipping, doubleSingle, lazyRows, rangeOf, type Shader, workgroupSum } from "./common.js";
 
 /** Lanes that share a row. */
 const LANES = 64;
@@ -105,6 +105,14 @@ ${clipping("f32")}
 ${doubleSingle}
 ${workgroupSum(LANES)}
 ${meanOf}
+${lazyRows}
+
+/** An element of a row after its accumulator. */
+fn updateAt(at: u32, word: u32, g: f32, root: f32) {
+  let old = beforeUpdate(scalars.variableOffset + at, scalars.averageOffset + at, word);
+  let next = old.value - (scalars.learningRate * g) / root;
+  storeUpdated(scalars.variableOffset + at, scalars.averageOffset + at, next, old.mean);
+}
 
 /** A column of the sum of the clipped slices [first, end), in list order from +0. */
 fn summed(first: u32, end: u32, column: u32) -> f32 {
@@ -125,7 +133,7 @@ fn shortMeanSquare(first: u32, end: u32) -> f32 {
   return meanOf(squares, scalars.rowSize);
 }
 
-fn shortRow(row: u32, first: u32, end: u32) {
+fn shortRow(row: u32, first: u32, end: u32, word: u32) {
   var sum = accumulator[scalars.accumulatorOffset + row];
   if (scalars.perRow == 0u) {
     for (var i = first; i < end; i++) { sum = sum + shortMeanSquare(i, i + 1u); }
@@ -134,9 +142,8 @@ fn shortRow(row: u32, first: u32, end: u32) {
   }
   accumulator[scalars.accumulatorOffset + row] = sum;
   let root = sqrt(sum + scalars.epsilon);
-  let at = scalars.variableOffset + row * scalars.rowSize;
   for (var column = 0u; column < scalars.rowSize; column++) {
-    variable[at + column] = variable[at + column] - (scalars.learningRate * summed(first, end, column)) / root;
+    updateAt(row * scalars.rowSize + column, word, summed(first, end, column), root);
   }
 }
 
@@ -153,7 +160,8 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
         @builtin(local_invocation_index) lane: u32) {
   if (scalars.rowSize <= ${SHORT_ROW}u) {
     for (var index = group.x * ${LANES}u + lane; index < scalars.count; index += groups.x * ${LANES}u) {
-      shortRow(rowGroups[index * 4u], rowGroups[index * 4u + 1u], rowGroups[index * 4u + 2u]);
+      let at = index * 4u;
+      shortRow(rowGroups[at], rowGroups[at + 1u], rowGroups[at + 2u], rowGroups[at + 3u]);
     }
     return;
   }
@@ -161,6 +169,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
     let row = rowGroups[index * 4u];
     let first = rowGroups[index * 4u + 1u];
     let end = rowGroups[index * 4u + 2u];
+    let word = rowGroups[index * 4u + 3u];
     var sum = accumulator[scalars.accumulatorOffset + row];
     if (scalars.perRow == 0u) {
       for (var i = first; i < end; i++) { sum = sum + meanSquare(i, i + 1u, lane); }
@@ -170,9 +179,8 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
     storageBarrier();
     if (lane == 0u) { accumulator[scalars.accumulatorOffset + row] = sum; }
     let root = sqrt(sum + scalars.epsilon);
-    let at = scalars.variableOffset + row * scalars.rowSize;
     for (var column = lane; column < scalars.rowSize; column += ${LANES}u) {
-      variable[at + column] = variable[at + column] - (scalars.learningRate * summed(first, end, column)) / root;
+      updateAt(row * scalars.rowSize + column, word, summed(first, end, column), root);
     }
   }
 }`,

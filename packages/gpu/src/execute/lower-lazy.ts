@@ -1,0 +1,55 @@
+import { type BehindRows, dtypeInfo, type SegmentPlan, type UpdatePlan } from "@shardgrad/workers";
+import type { Binding, Command } from "../backend/contract.js";
+import { whole } from "./clip-slots.js";
+import type { DeviceArray, DeviceArrays } from "./device-arrays.js";
+import type { StepBuffers } from "./step-buffers.js";
+
+/** What the rows kernels need beside the rest to keep averages lazily. */
+export interface LazyRows {
+  readonly average: DeviceArray;
+  readonly factors: Binding;
+}
+
+/** Of a segment whose averages are kept lazily; undefined for others. */
+export function lazyRows(
+  { dtype }: UpdatePlan,
+  { memory, average, behind }: SegmentPlan,
+  arrays: DeviceArrays,
+  buffers: StepBuffers,
+): LazyRows | undefined {
+  if (behind === undefined) return undefined;
+  return { average: arrays.get(memory, average)!, factors: bindFactors(behind, dtype, buffers) };
+}
+
+/** What brings all rows of a table up to date; nothing for other operations. */
+export function* catchUpCommands(
+  { operation, dtype, rowSize, segments }: UpdatePlan,
+  arrays: DeviceArrays,
+  buffers: StepBuffers,
+): Generator<Command> {
+  if (operation !== "catchUp") return;
+  const element = dtypeInfo[dtype].bytes;
+  for (const { memory, variable, average, behind } of segments) {
+    if (behind === undefined) continue;
+    const factors = bindFactors(behind, dtype, buffers);
+    const { pieces } = arrays.get(memory, average)!;
+    for (const [p, { place, start, count }] of arrays.get(memory, variable)!.pieces.entries()) {
+      const { place: averagePlace } = pieces[p]!;
+      const [first, rows] = [start / rowSize, count / rowSize];
+      const { buffer, byteOffset } = behind.words;
+      const words = buffers.bind(new Uint8Array(buffer, byteOffset + 4 * first, 4 * rows));
+      yield {
+        kernel: "catchUp",
+        dtype,
+        buffers: [whole(place.buffer), whole(averagePlace.buffer), words, factors],
+        scalars: [rowSize, place.offset / element, averagePlace.offset / element],
+        count: rows,
+      };
+    }
+  }
+}
+
+function bindFactors({ factors }: BehindRows, dtype: UpdatePlan["dtype"], buffers: StepBuffers): Binding {
+  const values = dtype === "float64" ? factors : Float32Array.from(factors);
+  return buffers.bind(new Uint8Array(values.buffer, values.byteOffset, values.byteLength));
+}
