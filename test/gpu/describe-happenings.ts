@@ -25,6 +25,12 @@ export interface Trouble {
 type MakeTroubled = (options: RuntimeOptions) => Promise<{ runtime: Runtime; backend: Trouble }>;
 type Accumulators = readonly NonNullable<AdagradOptions["accumulator"]>[];
 
+interface Arithmetic {
+  readonly accumulators?: Accumulators;
+  /** Whether tables with lazy averages live on the device. */
+  readonly hasLazy?: boolean;
+}
+
 /** What can happen to a model: the same happens to one on the CPU, and the bits must be the same. */
 type Happening =
   | {
@@ -40,7 +46,7 @@ type Happening =
       readonly rows: number;
       readonly mode: "async" | "sync";
     }
-  | { readonly what: "gather"; readonly which: number }
+  | { readonly what: "gather" | "materialize"; readonly which: number }
   | { readonly what: "synchronize" | "read" | "write" | "step elsewhere" }
   | {
       readonly what: "lose";
@@ -83,7 +89,10 @@ const happening: fc.Arbitrary<Happening> = fc.oneof(
   },
   {
     weight: 1,
-    arbitrary: fc.record({ what: fc.constant("gather" as const), which: fc.constantFrom(1, 3) }),
+    arbitrary: fc.record({
+      what: fc.constantFrom("gather" as const, "gather" as const, "materialize" as const),
+      which: fc.constantFrom(1, 3),
+    }),
   },
   {
     weight: 1,
@@ -145,14 +154,14 @@ function gradients({ variables }: Model, named: readonly boolean[], seed: number
   return pairs.filter((_, i) => named[i] || i === seed % pairs.length);
 }
 
-async function happen(model: Model, event: Happening): Promise<void> {
+async function happen(model: Model, event: Happening, hasLazy: boolean): Promise<void> {
   const { optimizer, runtime, variables } = model;
   const all = variables.map(() => true);
   if (event.what === "step") {
     const pairs = gradients(model, event.named, event.seed);
     if (event.mode === "sync") {
-      // Averages that become lazy are the CPU's, which a synchronous step cannot bring them to.
-      if (optimizer.averages.length > 0) await runtime.synchronize();
+      // Averages that become lazy may be the CPU's, which a synchronous step cannot bring them to.
+      if (optimizer.averages.length > 0 && !hasLazy) await runtime.synchronize();
       optimizer.applyGradientsSync(pairs);
     } else await optimizer.applyGradients(pairs);
   } else if (event.what === "two steps") {
@@ -175,8 +184,12 @@ async function happen(model: Model, event: Happening): Promise<void> {
   } else if (event.what === "gather") {
     const rows = [0, 4, 2, 4];
     model.gathered.push(Array.from(await variables[event.which]!.gatherAsync(rows)));
+    const average = optimizer.averages[event.which];
+    if (average !== undefined) model.gathered.push(Array.from(await average.gatherAsync(rows)));
     await runtime.synchronize();
     model.gathered.push(Array.from(variables[event.which]!.gather(rows)));
+  } else if (event.what === "materialize") {
+    await variables[event.which]!.materialize();
   } else if (event.what === "step elsewhere") {
     await model.elsewhere.applyGradients(gradients(model, all, 5));
   }
@@ -185,7 +198,7 @@ async function happen(model: Model, event: Happening): Promise<void> {
 /** Random happenings on a device against the CPU, bit for bit. */
 export function describeHappenings(
   makeTroubled: MakeTroubled,
-  { accumulators = ["elementwise", "rowwise"] }: { accumulators?: Accumulators } = {},
+  { accumulators = ["elementwise", "rowwise"], hasLazy = true }: Arithmetic = {},
 ): void {
   describe("anything that happens to a model", () => {
     const cpu = new Runtime({ device: "cpu", threads: 0 });
@@ -226,8 +239,8 @@ export function describeHappenings(
                     what === event.at && left-- === 0 && backend.lose("by chance", true);
                 continue;
               }
-              await happen(model, event);
-              await happen(reference, event);
+              await happen(model, event, hasLazy);
+              await happen(reference, event, hasLazy);
             }
             for (const { variables } of [model, reference]) {
               for (const variable of variables) await variable.materialize();
