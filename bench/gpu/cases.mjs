@@ -168,7 +168,9 @@ export async function sparse(device, { rows, slices, samples }) {
     const grouping = performance.now() - begin;
     const [orderOnDevice, rowGroups] = [device.uploaded(order), device.uploaded(groups)];
     for (const perRow of kind === "unique" ? [0] : [0, 1]) {
-      const buffers = { variable, accumulator, values, order: orderOnDevice, rowGroups, clips };
+      // Neither average nor factors are touched: averages are kept for all rows, or not at all.
+      const untouched = { average: clips, factors: clips };
+      const buffers = { variable, accumulator, values, order: orderOnDevice, rowGroups, clips, ...untouched };
       const distinct = groups.length / 4;
       const command = device.command("adagradRows", buffers, { perRow, rowSize: dim }, distinct);
       const result = await device.time(samples, () => device.launch(command));

@@ -21,6 +21,7 @@ export const scalars = {
   variableOffset: 0,
   accumulatorOffset: 0,
   valuesOffset: 0,
+  averageOffset: 0,
 };
 
 export const tilesOf = (/** @type {number} */ elements) => Math.ceil(elements / TILE);

@@ -202,11 +202,16 @@ export function describeKernels(name: string, open: () => Promise<GpuBackend>): 
             order: arrays.words(order),
             rowGroups: arrays.words(rowGroups),
             clips: arrays.elements([9, 9, 9, 9, clip.a, clip.b, 0, 0]),
+            // Not touched: averages that are kept lazily have a test of their own, lazy-kernels.test.ts.
+            average: arrays.room(4),
+            factors: arrays.room(4),
           };
-          const offsets = { variableOffset: 0, accumulatorOffset: 0, valuesOffset: 0 };
+          const offsets = { variableOffset: 0, accumulatorOffset: 0, valuesOffset: 0, averageOffset: 0 };
           const scalars = {
             ...step,
             ...offsets,
+            ...averages[0]!,
+            emaKind: 0,
             clipKind: clip.clipKind,
             perRow: perRow ? 1 : 0,
             rowSize,

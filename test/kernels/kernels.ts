@@ -10,7 +10,7 @@ const bytesOf = { F32: 4, F64: 8, F16: 2 };
 
 const path = new URL("../../packages/workers/dist/kernels.wasm", import.meta.url);
 const module = new WebAssembly.Module(readFileSync(path));
-const memory = new WebAssembly.Memory({ initial: 256, maximum: 65_536, shared: true });
+export const memory = new WebAssembly.Memory({ initial: 256, maximum: 65_536, shared: true });
 const instance = new WebAssembly.Instance(module, { env: { memory } });
 const view = new DataView(memory.buffer);
 
