@@ -1,5 +1,8 @@
-import { type BehindRows, type DType, OVERWRITE_FLAG } from "@shardgrad/workers";
-import { CURRENT, LazyRows, OVERWRITE_DUE } from "./lazy-rows.js";
+import { type BehindRows, type DType, lazyWords, OVERWRITE_FLAG } from "@shardgrad/workers";
+import { LazyRows, OVERWRITE_DUE } from "./lazy-rows.js";
+
+/** Averages up to which what a row has missed is looked up in an array: a map takes several times as long. */
+const NEAR = 65_536;
 
 /**
  * How far rows of a table with lazy averages are behind.
@@ -13,29 +16,34 @@ export function behindRows(
   block: number,
   rows: Uint32Array | number,
 ): BehindRows {
+  const memory = new Uint32Array(buffer);
   const lazy = new LazyRows(dtype);
-  lazy.open(new Uint32Array(buffer), new Float64Array(buffer), block);
+  lazy.open(memory, new Float64Array(buffer), block);
+  const [clock, floor, lasts] = [lazyWords.clock, lazyWords.floor, lazyWords.last].map(
+    (word) => memory[block / 4 + word]!,
+  ) as [number, number, number];
+  const factors = [0, 0];
+  // Words by the averages since a row was up to date, which say all of it.
+  const near = new Uint32Array(Math.min(clock - floor, NEAR) + 1);
+  const far = new Map<number, number>();
+  const newWord = (row: number, age: number): number => {
+    const isDue = lazy.look(row) === OVERWRITE_DUE;
+    const { p, q } = lazy.missed;
+    const word = factors.length / 2 + (isDue ? OVERWRITE_FLAG : 0);
+    factors.push(p, q);
+    if (age < near.length) near[age] = word;
+    else far.set(age, word);
+    return word;
+  };
   const named = typeof rows === "number" ? undefined : rows;
   const words = new Uint32Array(typeof rows === "number" ? rows : rows.length);
-  const factors = [0, 0];
-  const numbers = new Map<number, number>();
-  let lastKey = -1;
-  let word = 0;
   for (let i = 0; i < words.length; i++) {
-    const state = lazy.look(named === undefined ? i : named[i]!);
-    if (state === CURRENT) continue;
-    const { steps, p, q } = lazy.missed;
-    const isDue = state === OVERWRITE_DUE;
-    const key = 2 * steps + (isDue ? 1 : 0);
-    // Neighbours have often missed the same: those that no step has touched yet.
-    if (key !== lastKey) {
-      const known = numbers.get(key);
-      if (known === undefined) factors.push(p, q);
-      word = known ?? factors.length / 2 - 1 + (isDue ? OVERWRITE_FLAG : 0);
-      if (known === undefined) numbers.set(key, word);
-      lastKey = key;
-    }
-    words[i] = word;
+    const row = named === undefined ? i : named[i]!;
+    const last = memory[lasts / 4 + row]!;
+    const age = clock - Math.max(last, floor);
+    if (age <= 0) continue;
+    const known = age < near.length ? near[age]! : far.get(age);
+    words[i] = known || newWord(row, age);
   }
   return { words, factors: Float64Array.from(factors) };
 }

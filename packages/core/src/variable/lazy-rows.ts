@@ -75,9 +75,9 @@ export class LazyRows {
     return overwrite === undefined ? AVERAGE_BEHIND : OVERWRITE_DUE;
   }
 
-  /** Averages that the row of the last `look` has missed, up to an overwrite, and their factors. */
-  get missed(): { readonly steps: number; readonly p: number; readonly q: number } {
-    return { steps: this.#steps, p: this.#p, q: this.#q };
+  /** The factors of what the row of the last `look` has missed, up to an overwrite, if there is one. */
+  get missed(): { readonly p: number; readonly q: number } {
+    return { p: this.#p, q: this.#q };
   }
 
   /** The average's element after the updates that the row has missed. */
