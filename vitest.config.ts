@@ -87,7 +87,11 @@ export default defineConfig({
       ...onTfjs("golden", ["test/golden/trajectories.test.ts"]),
       ...onCuda("contract", ["test/contract/devices.test.ts"]),
       ...onCuda("golden", ["test/golden/trajectories.test.ts"]),
-      ...onCuda("gpu", ["test/gpu/random-steps.test.ts", "test/gpu/lazy-faults.test.ts"]),
+      ...onCuda("gpu", [
+        "test/gpu/random-steps.test.ts",
+        "test/gpu/lazy-faults.test.ts",
+        "test/gpu/released-arrays.test.ts",
+      ]),
       project("examples", ["test/examples/**/*.test.ts"], 120 * seconds),
       project("types", ["test/types/**/*.test.ts"], 120 * seconds),
       project("package", ["test/package/**/*.test.ts"], 180 * seconds),

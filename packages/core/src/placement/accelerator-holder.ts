@@ -143,11 +143,36 @@ export class AcceleratorHolder implements Residency {
     });
   }
 
-  released(memory: number, offset: number): void {
+  released(memory: number, offset: number, free?: () => void): boolean {
     const { residents } = this.copies;
     const resident = residents.get(memory, offset);
+    if (resident !== undefined && free !== undefined && residents.isNeeded(resident)) {
+      resident.free = free;
+      return true;
+    }
+    const group = [...(resident?.group ?? [])];
     if (resident !== undefined) residents.remove(resident);
     this.#accelerator?.drop(memory, offset);
+    // The last one of its group: the others were kept for it.
+    if (group.every((other) => other === resident || other.free !== undefined)) this.freeReleased(group);
+    return false;
+  }
+
+  /** Gives back the memory of arrays that were released, and kept because others needed them. */
+  protected freeReleased(residents: readonly Resident[]): void {
+    for (const resident of residents) {
+      const { memory, offset, free } = resident;
+      if (free === undefined) continue;
+      this.copies.residents.remove(resident);
+      this.#accelerator?.drop(memory, offset);
+      free();
+    }
+  }
+
+  /** Does here what the accelerator has done since the host's copies were current, which they are then. */
+  protected replay(): void {
+    this.copies.replay((step) => this.cpu.runSync(step));
+    this.freeReleased(this.copies.residents.all());
   }
 
   /** Makes the host's copies of everything current. */
@@ -199,6 +224,7 @@ export class AcceleratorHolder implements Residency {
     if (accelerator === undefined) return;
     try {
       await this.copies.refresh(accelerator, residents, () => this.#accelerator === accelerator);
+      if (this.#accelerator === accelerator) this.freeReleased(this.copies.residents.all().filter(isHome));
     } catch (error) {
       this.lose(error);
     }
@@ -233,6 +259,7 @@ export class AcceleratorHolder implements Residency {
   #letGo(): void {
     this.#accelerator = undefined;
     this.#memory.residency = undefined;
+    this.freeReleased(this.copies.residents.all());
     this.copies.residents.clear();
   }
 }

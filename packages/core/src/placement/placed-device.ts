@@ -75,7 +75,7 @@ export class PlacedDevice extends AcceleratorHolder implements StepDevice {
     // While the device works. The gradients are the step's only until it returns.
     for (const _ of this.copies.journal.keep(entry));
     if (here.length > 0) this.cpu.runSync(partOf(plan, here, norm));
-    if (this.copies.isJournalFull) this.copies.replay((step) => this.cpu.runSync(step));
+    if (this.copies.isJournalFull) this.replay();
     return outcomeOf(here.length > 0 ? "hybrid" : accelerator.kind, norm);
   }
 

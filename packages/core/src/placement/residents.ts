@@ -13,6 +13,8 @@ export interface Resident {
   mirrored: number;
   /** Whether the host has asked for it since the last step. */
   asked: boolean;
+  /** Gives its memory back: it was released, and others of its group cannot do without it yet. */
+  free?: () => void;
 }
 
 export function isHome({ version, mirrored }: Resident): boolean {
@@ -94,6 +96,13 @@ export class Residents {
   /** The residents and everything that steps change together with them. */
   together(residents: readonly Resident[]): Resident[] {
     return [...new Set(residents.flatMap(({ group }) => [...group]))];
+  }
+
+  /** Whether a replay would need the host's copy for arrays that there still are. */
+  isNeeded(resident: Resident): boolean {
+    return (
+      !isHome(resident) && [...resident.group].some((other) => other !== resident && other.free === undefined)
+    );
   }
 
   remove(resident: Resident): void {

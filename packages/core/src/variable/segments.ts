@@ -124,9 +124,11 @@ export function makeSegments(
 
 export function freeSegments(memory: MemoryPool, segments: readonly StorageSegment[]): void {
   for (const { home, block, versions } of segments) {
-    memory.residency?.released(home.arena.id, block.offset);
-    memory.releaseAt(home, block);
-    letGoOf(memory, home, versions);
+    const free = () => {
+      memory.releaseAt(home, block);
+      letGoOf(memory, home, versions);
+    };
+    if (!memory.residency?.released(home.arena.id, block.offset, free)) free();
   }
 }
 

@@ -27,8 +27,12 @@ export interface Residency {
   hostRead(memory: number, offset: number): void;
   /** Fills the target with the array's current values; undefined when the host's copy has them. */
   read(memory: number, offset: number, target: Uint8Array): Promise<void> | undefined;
-  /** The array is no more. */
-  released(memory: number, offset: number): void;
+  /**
+   * The array is no more.
+   * @param free - gives its memory back. When a device that is lost would leave it needed, to do steps again, true is
+   *   returned, and it is called later
+   */
+  released(memory: number, offset: number, free?: () => void): boolean;
 }
 
 /** All arenas of one runtime. New ones are made as they are needed. */
