@@ -4,7 +4,7 @@ import { afterAll, describe, expect, test } from "vitest";
 import { runtimeInternals } from "../../packages/core/dist/runtime/internals.js";
 import { Random } from "../support/random.js";
 import { expectSameState, stateOf } from "../support/state.js";
-import { missing, type TroubledBackend, troubledRuntime } from "./software-device.js";
+import { missing, type Trouble, type TroubledBackend, troubledRuntime } from "./software-device.js";
 
 type Mode = "async" | "sync";
 
@@ -84,8 +84,9 @@ describe.skipIf(missing !== undefined)(`lazy averages on a device${missing ? ` (
     options: AdagradOptions = {},
     runtimeOptions: RuntimeOptions = {},
     sizes?: ConstructorParameters<typeof Model>[2],
+    trouble: Trouble = {},
   ) {
-    const { runtime, backend } = await troubledRuntime({}, runtimeOptions);
+    const { runtime, backend } = await troubledRuntime(trouble, runtimeOptions);
     return {
       runtime,
       backend,
@@ -157,6 +158,23 @@ describe.skipIf(missing !== undefined)(`lazy averages on a device${missing ? ` (
     backend.lose("pulled out");
     await model.expectSame(same, runtime, "done again");
     giveBack();
+    await runtime.close();
+  });
+
+  test("tables in several pieces of the device", async () => {
+    const sizes = { shapes: [[1500, 20]] as const, slices: 150 };
+    const trouble = { bindingBytes: 16 << 10 };
+    const { runtime, backend, model, same } = await models({}, {}, sizes, trouble);
+    const rows = [0, 203, 204, 1499, 204, 1000];
+    for (let s = 1; s < 9; s++) {
+      if (s % 3 === 0) continue;
+      for (const each of [model, same]) await each.step(s);
+      const averages = [model, same].map(({ optimizer }) => optimizer.averages[0]!.gatherAsync(rows));
+      expect(await averages[0]).toEqual(await averages[1]);
+    }
+    for (const { tables } of [model, same]) await tables[0]!.materialize();
+    expect(backend.launched.at(-1)!.filter((kernel) => kernel === "catchUp").length).toBeGreaterThan(7);
+    await model.expectSame(same, runtime, "materialized");
     await runtime.close();
   });
 

@@ -120,7 +120,8 @@ export class Variable extends ReadableVariable {
   /**
    * Brings the rows of a variable whose averages are kept lazily up to date, and those averages: overwrites that rows
    * have missed are in `data` afterwards. Of an average: the same for the variable that it is the average of. Runs in
-   * the order of the steps and costs a pass over the table; nothing where nothing is behind.
+   * the order of the steps and costs a pass over the table; nothing where nothing is behind. A table that lives on a device
+   * is brought up to date there: `await runtime.synchronize()` before `data`.
    * @throws (rejects) DisposedVariableError, ClosedRuntimeError, QueueFullError, WorkerLostError
    * @example
    * import { Adagrad, Variable } from "@shardgrad/core";
