@@ -1,7 +1,6 @@
 import {
   type AllSlices,
   type AveragePlan,
-  type BehindRows,
   type ClipPlan,
   dtypeInfo,
   MemoryExhaustedError,
@@ -11,7 +10,7 @@ import {
   type UpdatePlan,
 } from "@shardgrad/workers";
 import { JournalUpdates } from "./journal-updates.js";
-import { catchUpAgain } from "./lazy-replay.js";
+import { catchUpAgain, type LazyEntry, lazyBytes, lazyEntry } from "./lazy-replay.js";
 import { isCatchUp } from "./lazy-tables.js";
 import { bytesAt, ReplayRoom } from "./replay-room.js";
 
@@ -52,12 +51,6 @@ export interface JournalEntry {
   globalNorm?: number;
 }
 
-interface LazyEntry {
-  readonly behind: BehindRows;
-  /** Row numbers of the slices; none: all rows in order. */
-  readonly rows: Uint32Array;
-}
-
 const DENSE = -1;
 const NONE = -2;
 
@@ -88,7 +81,9 @@ export class Journal {
 
   /** Notes a step at its launch. Its gradients are still to be kept. */
   add({ updates, average, clip }: StepPlan, step: number): JournalEntry {
-    const lazy = updates.flatMap(({ segments }) => segments.map((segment) => this.#lazyOf(segment)));
+    const lazy = updates.flatMap(({ segments }) =>
+      segments.map((segment) => lazyEntry(segment, this.#memory)),
+    );
     const entry: JournalEntry = {
       step,
       updates: this.#updates.of(updates),
@@ -175,18 +170,6 @@ export class Journal {
         if (kept !== undefined && missing[i]) catchUpAgain(update, segment, kept, this.#memory);
       }
     });
-  }
-
-  #lazyOf({ behind, memory, gradient }: SegmentPlan): LazyEntry | undefined {
-    if (behind === undefined) return undefined;
-    if (gradient.kind !== "slices") return { behind, rows: new Uint32Array(0) };
-    const { buffer, byteOffset, byteLength } = bytesAt(
-      this.#memory,
-      memory,
-      gradient.indices,
-      4 * gradient.count,
-    );
-    return { behind, rows: new Uint32Array(buffer, byteOffset, byteLength / 4).slice() };
   }
 
   #redo(entry: JournalEntry, missing: readonly boolean[], run: Run, elsewhere: boolean): void {
@@ -292,10 +275,4 @@ function gradientBytes(updates: readonly UpdatePlan[]): number {
   let bytes = 0;
   for (const { length } of gradientParts(updates)) bytes += length;
   return bytes;
-}
-
-function lazyBytes(lazy: LazyEntry | undefined): number {
-  if (lazy === undefined) return 0;
-  const { behind, rows } = lazy;
-  return behind.words.byteLength + behind.factors.byteLength + rows.byteLength;
 }

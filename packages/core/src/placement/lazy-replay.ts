@@ -15,18 +15,39 @@ import { roundTo } from "../variable/values.js";
 /** Bytes of a lazy block by which kernels find every row up to date: they look no further. */
 export const CURRENT_BLOCK_BYTES = 64;
 
+/** What a journal has of a segment that is kept lazily. */
+export interface LazyEntry {
+  readonly behind: BehindRows;
+  /** Row numbers of the slices, copied; none: all rows in order. */
+  readonly rows: Uint32Array;
+}
+
+/** Of a segment of a step that is being launched; undefined where nothing is kept lazily. */
+export function lazyEntry({ behind, memory: arena, gradient }: SegmentPlan, memory: MemoryPool) {
+  if (behind === undefined) return undefined;
+  if (gradient.kind !== "slices") return { behind, rows: new Uint32Array(0) };
+  const buffer = memory.bufferOf(memory.arenas[arena]!);
+  return { behind, rows: new Uint32Array(buffer, gradient.indices, gradient.count).slice() };
+}
+
+export function lazyBytes(entry: LazyEntry | undefined): number {
+  if (entry === undefined) return 0;
+  const { behind, rows } = entry;
+  return behind.words.byteLength + behind.factors.byteLength + rows.byteLength;
+}
+
 /**
  * Brings rows up to date that were behind when an accelerator did a step, with the factors that they had then and the
  * kernels' roundings. The host's lazy block is of a later time: it already has what the accelerator did.
  */
 export function catchUpAgain(
   { dtype, rowSize }: UpdatePlan,
-  { memory: number, variable, average, count }: SegmentPlan,
-  { behind, rows }: { readonly behind: BehindRows; readonly rows: Uint32Array },
+  { memory: arena, variable, average, count }: SegmentPlan,
+  { behind, rows }: LazyEntry,
   memory: MemoryPool,
 ): void {
   const round = roundings[dtype];
-  const buffer = memory.bufferOf(memory.arenas[number]!);
+  const buffer = memory.bufferOf(memory.arenas[arena]!);
   const w = viewOf(dtype, buffer, variable, count);
   const e = viewOf(dtype, buffer, average, count);
   const done = new Set<number>();
