@@ -9,9 +9,11 @@ import type { DeviceLost, GpuBackend } from "../backend/contract.js";
 import { whole } from "./clip-slots.js";
 import { arraysOf, DeviceArrays } from "./device-arrays.js";
 import { GATHER_BYTES, gatherParts } from "./gather.js";
-import { stageAll, stageGradient } from "./gradients.js";
-import { type Lowered, lower, type StagedUpdate } from "./lower.js";
+import { copyGradients } from "./gradients.js";
+import { Layouts } from "./layouts.js";
+import { type Lowered, lower } from "./lower.js";
 import { pieceBytes } from "./pieces.js";
+import { rowsOfSlices } from "./row-groups.js";
 import { Scratch } from "./scratch.js";
 import { StepBuffers } from "./step-buffers.js";
 
@@ -24,8 +26,10 @@ export class GpuExecutor implements Accelerator {
   readonly #backend: GpuBackend;
   readonly #host: HostMemory;
   readonly #arrays: DeviceArrays;
+  readonly #gradients: StepBuffers;
   readonly #buffers: StepBuffers;
   readonly #scratch: Scratch;
+  readonly #layouts: Layouts;
   #norm: Lowered["norm"];
 
   constructor(backend: GpuBackend, host: HostMemory) {
@@ -36,8 +40,10 @@ export class GpuExecutor implements Accelerator {
     this.#backend = backend;
     this.#host = host;
     this.#arrays = new DeviceArrays(backend, host);
+    this.#gradients = new StepBuffers(backend);
     this.#buffers = new StepBuffers(backend);
     this.#scratch = new Scratch(backend);
+    this.#layouts = new Layouts(backend, this.#arrays, this.#gradients, this.#scratch);
   }
 
   refusal(update: UpdatePlan): string | undefined {
@@ -98,18 +104,14 @@ export class GpuExecutor implements Accelerator {
   }
 
   launch(plan: StepPlan, lasting = false): void {
-    this.#buffers.reset(lasting);
-    const byNorm = plan.clip.kind === "norm" || plan.clip.kind === "globalNorm";
-    const staged = plan.updates.map((update): StagedUpdate => {
-      const gradients = update.segments.map((segment) =>
-        stageGradient(update, segment, this.#host, this.#buffers, this.#backend.limits),
-      );
-      const all = byNorm ? stageAll(update, this.#host, this.#buffers) : undefined;
-      return { update, gradients, all };
-    });
-    const { commands, norm } = lower(plan, staged, this.#arrays, this.#buffers, this.#scratch);
-    for (const update of plan.updates) this.#bringUp(update);
-    this.#buffers.flush();
+    const found = this.#layouts.of(plan);
+    copyGradients(plan, found.layout.gradients, this.#host, this.#gradients, lasting);
+    this.#buffers.begin();
+    const rowsOf = (update: number, segment: number) => rowsOfSlices(plan, update, segment, this.#host);
+    const { commands, norm } = lower(plan, found, rowsOf, this.#arrays, this.#buffers, this.#scratch);
+    if (!this.#arrays.areCurrent) for (const update of plan.updates) this.#bringUp(update);
+    for (const { buffer, bytes } of found.layout.uploads) this.#backend.upload(buffer, 0, bytes);
+    this.#sendTables();
     this.#norm = norm;
     this.#backend.launch(commands);
   }
@@ -127,8 +129,7 @@ export class GpuExecutor implements Accelerator {
   }
 
   changed(memory: number, offset: number): void {
-    const array = this.#arrays.get(memory, offset);
-    if (array !== undefined) array.current = false;
+    this.#arrays.changed(memory, offset);
   }
 
   async download(memory: number, offset: number, target: Uint8Array): Promise<void> {
@@ -146,16 +147,16 @@ export class GpuExecutor implements Accelerator {
   ): Promise<void> {
     const array = this.#arrays.get(memory, offset);
     if (array === undefined) throw new RangeError("No array of the device has this place.");
-    if (!array.current) this.#arrays.upload(array);
+    this.#arrays.bringUp(array);
     const rowBytes = rowSize * dtypeInfo[array.dtype].bytes;
     const parts = [...gatherParts(array, rowSize, rows, Math.max(1, Math.floor(GATHER_BYTES / rowBytes)))];
     // Enqueued in one turn: the buffers are the next step's as well.
     const coming = parts.map(async ({ place, rows: chunk, positions }) => {
       const bytes = chunk.length * rowBytes;
-      this.#buffers.reset(false);
+      this.#buffers.begin();
       const numbers = this.#buffers.bind(new Uint8Array(chunk.buffer, chunk.byteOffset, chunk.byteLength));
       const gathered = this.#scratch.take("gathered", bytes);
-      this.#buffers.flush();
+      this.#sendTables();
       const scalars = [rowSize, place.offset / dtypeInfo[array.dtype].bytes];
       const buffers = [whole(place.buffer), numbers, gathered];
       this.#backend.launch([{ kernel: "gather", dtype: array.dtype, buffers, scalars, count: chunk.length }]);
@@ -184,11 +185,16 @@ export class GpuExecutor implements Accelerator {
     return this.#backend.close();
   }
 
+  /** What the step collected for the kernels to read, gradients apart. */
+  #sendTables(): void {
+    for (const { buffer, bytes } of this.#buffers.uploads()) this.#backend.upload(buffer, 0, bytes);
+  }
+
   #bringUp(update: UpdatePlan): void {
     for (const segment of update.segments) {
       for (const { offset } of arraysOf(update, segment)) {
         const array = this.#arrays.get(segment.memory, offset)!;
-        if (!array.current) this.#arrays.upload(array);
+        this.#arrays.bringUp(array);
       }
     }
   }

@@ -1,3 +1,4 @@
+import type { HostMemory, StepPlan } from "@shardgrad/workers";
 import { ROW_GROUP_WORDS } from "../kernels/table.js";
 
 /** Slices by row, as the rows kernels take them. */
@@ -10,6 +11,19 @@ export interface RowGroups {
 
 const BITS = 11;
 const DIGITS = 1 << BITS;
+
+/** The slices of a segment by row. */
+export function rowsOfSlices(
+  { updates }: StepPlan,
+  update: number,
+  segment: number,
+  host: HostMemory,
+): RowGroups {
+  const { memory, gradient } = updates[update]!.segments[segment]!;
+  if (gradient.kind !== "slices") throw new TypeError("The segment has no slices.");
+  const { buffer, byteOffset } = host.bytes(memory, gradient.indices, 4 * gradient.count);
+  return groupRows(new Uint32Array(buffer, byteOffset, gradient.count));
+}
 
 /** Groups slices by sorting their rows: least significant digit first, which keeps slices of a row in list order. */
 export function groupRows(indices: Uint32Array): RowGroups {
