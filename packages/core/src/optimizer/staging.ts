@@ -63,6 +63,24 @@ export class Staging {
     return result;
   }
 
+  /**
+   * The same for a dense gradient that needs no pause of its own; undefined for others. A step over many small variables
+   * would spend its time on generators otherwise.
+   */
+  stageSmall(gradient: CheckedGradient, variable: Variable): SegmentGradient[] | undefined {
+    const { segments } = variable[variableInternals].storage;
+    if (gradient.kind !== "dense" || segments.length !== 1 || this.#copied >= CHUNK) return undefined;
+    const [segment] = segments as [StorageSegment];
+    const found = this.#inPlace(gradient.values, segment);
+    if (found !== undefined) return [{ kind: "dense", offset: found }];
+    const { count } = segment;
+    if (this.#copied + count >= CHUNK) return undefined;
+    const { offset } = this.#allocate(segment, count * dtypeInfo[variable.dtype].bytes);
+    copyInto(variable, this.view(variable, segment, offset, count), gradient.values, 0);
+    this.#copied += count;
+    return [{ kind: "dense", offset }];
+  }
+
   /** A view of staged values that belong to a segment. */
   view(variable: Variable, segment: StorageSegment, offset: number, length: number): TypedArray {
     return viewOf(variable.dtype, this.#memory.bufferOf(segment.home.arena), offset, length);

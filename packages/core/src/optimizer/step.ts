@@ -75,13 +75,13 @@ export function* performStep(
   const byNorm = step.clip.kind === "norm" || step.clip.kind === "globalNorm";
   const staging = new Staging(memory, { byNorm, reachesAll: (dtype) => device.reachesAll(dtype) });
   const variables = step.pairs.map(({ variable }) => variable);
-  checkSlots(step, variables);
+  const kernels = variables.map(step.kernelsOf);
+  checkSlots(step, variables, kernels);
   const held = [...variables, ...step.slots].map((variable) => variable[variableInternals].storage);
   for (const storage of held) storage.hold();
   try {
     if (step.pending !== undefined) yield* writing("paused", step.slots, fill(step.pending));
     step.filled?.();
-    const kernels = variables.map(step.kernelsOf);
     return kernels.every((update) => update !== null)
       ? yield* kernelStep(step, kernels as KernelUpdate[], staging)
       : yield* scriptStep(step, staging);
@@ -107,7 +107,7 @@ function* kernelStep(
 ): Generator<StepRequest, StepOutcome, StepOutcome | undefined> {
   const staged: SegmentGradient[][] = [];
   for (const { gradient, variable } of step.pairs) {
-    staged.push(yield* staging.stage(gradient, variable));
+    staged.push(staging.stageSmall(gradient, variable) ?? (yield* staging.stage(gradient, variable)));
     if (gradient.kind === "slices" && step.average !== null) step.makeLazy(variable);
   }
   yield* catchUp(step);
@@ -264,17 +264,17 @@ function updatePlan(
 }
 
 /** @throws StateError: a slot that the step would write is missing or was disposed */
-function checkSlots(step: PreparedStep, variables: readonly Variable[]): void {
-  for (const variable of variables) {
-    const kernel = step.kernelsOf(variable);
-    const needed = [
-      ...(kernel === null ? [] : [kernel.accumulator]),
-      ...(step.average === null ? [] : [step.averageOf(variable)]),
-    ];
-    for (const slot of needed) {
-      if (slot === undefined || slot.disposed) throw new StateError(`A slot of ${variable.name} is gone.`);
-    }
-  }
+function checkSlots(
+  step: PreparedStep,
+  variables: readonly Variable[],
+  kernels: readonly (KernelUpdate | null)[],
+): void {
+  variables.forEach((variable, i) => {
+    const kernel = kernels[i] ?? null;
+    const isGone = (slot: Variable | undefined) => slot === undefined || slot.disposed;
+    if ((kernel !== null && isGone(kernel.accumulator)) || (step.average !== null && isGone(step.averageOf(variable))))
+      throw new StateError(`A slot of ${variable.name} is gone.`);
+  });
 }
 
 function offsetOf(variable: Variable | undefined, segment: number): number {

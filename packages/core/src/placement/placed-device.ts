@@ -97,6 +97,7 @@ export class PlacedDevice extends AcceleratorHolder implements StepDevice {
     if (onDevice.length > 0 && here.length > 0 && plan.clip.kind === "globalNorm") {
       norm = (await this.cpu.run(normPlan(plan))).globalNorm;
     }
+    if (onDevice.length > 0) await accelerator.stage?.(partOf(plan, onDevice, norm));
     if (onDevice.length === 0 || this.accelerator !== accelerator) return this.cpu.run(plan);
     // A synchronous call may have taken a variable off meanwhile.
     if (!accelerator.holds(onDevice)) return this.#run(plan);

@@ -13,8 +13,8 @@ import { copyGradients } from "./gradients.js";
 import { Layouts } from "./layouts.js";
 import { type Lowered, lower } from "./lower.js";
 import { pieceBytes } from "./pieces.js";
-import { rowsOfSlices } from "./row-groups.js";
 import { Scratch } from "./scratch.js";
+import { SliceRows } from "./slice-rows.js";
 import { StepBuffers } from "./step-buffers.js";
 
 /** Runs step plans on a back end: keeps arrays on the device, brings gradients up, launches kernels. */
@@ -30,6 +30,7 @@ export class GpuExecutor implements Accelerator {
   readonly #buffers: StepBuffers;
   readonly #scratch: Scratch;
   readonly #layouts: Layouts;
+  readonly #rows: SliceRows;
   #norm: Lowered["norm"];
 
   constructor(backend: GpuBackend, host: HostMemory) {
@@ -43,6 +44,7 @@ export class GpuExecutor implements Accelerator {
     this.#gradients = new StepBuffers(backend);
     this.#buffers = new StepBuffers(backend);
     this.#scratch = new Scratch(backend);
+    this.#rows = new SliceRows(host);
     this.#layouts = new Layouts(backend, this.#arrays, this.#gradients, this.#scratch);
   }
 
@@ -65,13 +67,14 @@ export class GpuExecutor implements Accelerator {
   }
 
   holds(updates: readonly UpdatePlan[]): boolean {
-    return updates.every((update) =>
-      update.segments.every((segment) =>
-        arraysOf(update, segment).every(
-          ({ offset }) => this.#arrays.get(segment.memory, offset) !== undefined,
-        ),
-      ),
-    );
+    for (const { segments } of updates) {
+      for (const { memory, variable, accumulator, average } of segments) {
+        if (!this.#hasRoom(memory, variable)) return false;
+        if (!this.#hasRoom(memory, accumulator)) return false;
+        if (!this.#hasRoom(memory, average)) return false;
+      }
+    }
+    return true;
   }
 
   bytesOf({ dtype, segments, rowwise, rowSize }: UpdatePlan): number {
@@ -103,12 +106,15 @@ export class GpuExecutor implements Accelerator {
     }
   }
 
+  stage(plan: StepPlan): Promise<void> {
+    return this.#rows.group(plan);
+  }
+
   launch(plan: StepPlan, lasting = false): void {
     const found = this.#layouts.of(plan);
     copyGradients(plan, found.layout.gradients, this.#host, this.#gradients, lasting);
     this.#buffers.begin();
-    const rowsOf = (update: number, segment: number) => rowsOfSlices(plan, update, segment, this.#host);
-    const { commands, norm } = lower(plan, found, rowsOf, this.#arrays, this.#buffers, this.#scratch);
+    const { commands, norm } = lower(plan, found, this.#rows, this.#arrays, this.#buffers, this.#scratch);
     if (!this.#arrays.areCurrent) for (const update of plan.updates) this.#bringUp(update);
     for (const { buffer, bytes } of found.layout.uploads) this.#backend.upload(buffer, 0, bytes);
     this.#sendTables();
@@ -183,6 +189,11 @@ export class GpuExecutor implements Accelerator {
 
   close(): Promise<void> {
     return this.#backend.close();
+  }
+
+  /** Whether the array is here; true of the offset that stands for none. */
+  #hasRoom(memory: number, offset: number): boolean {
+    return offset === 0 || this.#arrays.get(memory, offset) !== undefined;
   }
 
   /** What the step collected for the kernels to read, gradients apart. */

@@ -6,8 +6,8 @@ import type { DeviceArrays } from "./device-arrays.js";
 import { isRowwise, type LayoutPart } from "./layout.js";
 import type { FoundLayout } from "./layouts.js";
 import type { Table } from "./range-table.js";
-import type { RowGroups } from "./row-groups.js";
 import type { Scratch } from "./scratch.js";
+import type { SliceRows } from "./slice-rows.js";
 import type { StepBuffers } from "./step-buffers.js";
 
 export interface Lowered {
@@ -26,14 +26,11 @@ interface Context {
   readonly bindingOf: (table: Table) => Binding;
 }
 
-/**
- * Turns a step with its layout into commands: norms, updates, averages of tables.
- * @param rowsOf - the slices of a segment by row
- */
+/** Turns a step with its layout into commands: norms, updates, averages of tables. */
 export function lower(
   plan: StepPlan,
   { layout, kept }: FoundLayout,
-  rowsOf: (update: number, segment: number) => RowGroups,
+  rows: SliceRows,
   arrays: DeviceArrays,
   buffers: StepBuffers,
   scratch: Scratch,
@@ -50,7 +47,7 @@ export function lower(
     if (plan.clip.kind === "globalNorm") norm = { slots: clip.slots, dtype };
     const context = { plan, dtype, clip, arrays, buffers, commands, bindingOf };
     lowerDense(context, part);
-    for (const slices of part.slices) lowerRows(context, slices, rowsOf(slices.update, slices.segment));
+    for (const slices of part.slices) lowerRows(context, slices, rows);
     lowerTableAverages(context, part);
   }
   return { commands, norm };
@@ -80,7 +77,7 @@ function emaScalars(average: AveragePlan | null): [momentum: number, complement:
 function lowerRows(
   { plan, arrays, dtype, clip, buffers, commands }: Context,
   { update: number, segment: s, values, clipSlot }: LayoutPart["slices"][number],
-  { order: slices, groups }: RowGroups,
+  slicesByRow: SliceRows,
 ): void {
   const update = plan.updates[number]!;
   const segment = update.segments[s]!;
@@ -88,6 +85,7 @@ function lowerRows(
   const element = dtypeInfo[dtype].bytes;
   const variable = arrays.get(segment.memory, segment.variable)!;
   const accumulator = arrays.get(segment.memory, segment.accumulator)!;
+  const { order: slices, groups } = slicesByRow.of(segment);
   const order = buffers.bind(bytesOf(slices));
   variable.pieces.forEach(({ place, start, count }, p) => {
     const rows = rowsWithin(groups, start / rowSize, (start + count) / rowSize);
