@@ -171,13 +171,13 @@ const lines = found.map(({ name, device, step, hold, holdP99 }) => [
 console.log(table(columns, lines));
 
 if (given.library === undefined && given.only === "") {
-  const wallClock = () => performance.now() * 1e6;
   process.env.NULL_DRIVER_COMPILE_MS = "300";
-  const hold = await longestHold(async () => {
-    const runtime = new Runtime({ device: "cuda", threads: 0 });
-    await runtime.ready();
-    await runtime.close();
-  }, wallClock);
-  console.log(`Opening with a compiler that takes 300 ms holds the event loop up for ${duration(hold)}.`);
+  const runtime = new Runtime({ device: "cuda", threads: 0 });
+  const hold = await longestHold(
+    () => runtime.ready(),
+    () => performance.now() * 1e6,
+  );
+  console.log(`Opening, with a compiler that takes 300 ms, holds the event loop up for ${duration(hold)}.`);
+  await runtime.close();
 }
 if (given.json !== undefined) writeFileSync(given.json, JSON.stringify({ machine: host, found }, null, 2));

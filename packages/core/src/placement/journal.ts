@@ -82,7 +82,7 @@ export class Journal {
       average,
       slices: updates.flatMap(({ segments }) => segments.map(slicesOf)),
       all: updates.map((update) => allOf(update)?.count ?? 0),
-      bytes: updates.reduce((sum, update) => sum + gradientBytes(update), 0),
+      bytes: gradientBytes(updates),
       inFlight: updates,
       saved: undefined,
       clip,
@@ -237,8 +237,17 @@ function* gradientParts(updates: readonly UpdatePlan[]) {
   }
 }
 
-function gradientBytes(update: UpdatePlan): number {
+/** The bytes of `gradientParts`. */
+function gradientBytes(updates: readonly UpdatePlan[]): number {
   let bytes = 0;
-  for (const { length } of gradientParts([update])) bytes += length;
+  for (const update of updates) {
+    const { segments, dtype, rowSize } = update;
+    const rowBytes = rowSize * dtypeInfo[dtype].bytes;
+    for (const { count, gradient } of segments) {
+      if (gradient.kind === "dense") bytes += count * dtypeInfo[dtype].bytes;
+      else if (gradient.kind === "slices") bytes += gradient.count * (4 + rowBytes);
+    }
+    bytes += (allOf(update)?.count ?? 0) * rowBytes;
+  }
   return bytes;
 }

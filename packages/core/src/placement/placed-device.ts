@@ -55,7 +55,7 @@ export class PlacedDevice extends AcceleratorHolder implements StepDevice {
         accelerator.refusal(update) === undefined &&
         accelerator.holds([update]),
     );
-    const here = plan.updates.filter((update) => !onDevice.includes(update));
+    const here = without(plan.updates, onDevice);
     const residents = this.copies.residents.together(this.copies.ofUpdates(here));
     if (!residents.every(isHome)) throw new StaleValuesError();
     for (const { memory, offset } of residents) accelerator.changed(memory, offset);
@@ -91,13 +91,13 @@ export class PlacedDevice extends AcceleratorHolder implements StepDevice {
     const accelerator = this.accelerator;
     if (accelerator === undefined) return this.cpu.run(plan);
     const onDevice = plan.accelerated ? await this.#prepared(plan, accelerator) : [];
-    const here = plan.updates.filter((update) => !onDevice.includes(update));
+    const here = without(plan.updates, onDevice);
     await this.#moveHere(here);
     let norm: number | undefined;
     if (onDevice.length > 0 && here.length > 0 && plan.clip.kind === "globalNorm") {
       norm = (await this.cpu.run(normPlan(plan))).globalNorm;
     }
-    if (onDevice.length > 0) await accelerator.stage?.(partOf(plan, onDevice, norm));
+    if (onDevice.length > 0) await this.#stage(accelerator, { ...plan, updates: onDevice });
     if (onDevice.length === 0 || this.accelerator !== accelerator) return this.cpu.run(plan);
     // A synchronous call may have taken a variable off meanwhile.
     if (!accelerator.holds(onDevice)) return this.#run(plan);
@@ -106,9 +106,12 @@ export class PlacedDevice extends AcceleratorHolder implements StepDevice {
 
   /** The updates that have their room on the accelerator now. */
   async #prepared(plan: StepPlan, accelerator: Accelerator): Promise<UpdatePlan[]> {
-    for (const update of plan.updates) {
-      const asked = this.copies.residents.takeAsked(update);
-      if (asked !== undefined) this.policy.asked(update, asked);
+    const { residents } = this.copies;
+    if (residents.wereAsked || this.policy.countsAsked) {
+      for (const update of plan.updates) {
+        const asked = residents.takeAsked(update);
+        if (asked !== undefined) this.policy.asked(update, asked);
+      }
     }
     for (;;) {
       const updates = plan.updates.filter((update) => this.policy.isForDevice(update, plan, accelerator));
@@ -125,6 +128,15 @@ export class PlacedDevice extends AcceleratorHolder implements StepDevice {
         }
         this.policy.refuse(largest, "the device has no room for it");
       }
+    }
+  }
+
+  /** What an accelerator does before the launch. */
+  async #stage(accelerator: Accelerator, plan: StepPlan): Promise<void> {
+    try {
+      await accelerator.stage?.(plan);
+    } catch (error) {
+      if (this.accelerator === accelerator) this.lose(error);
     }
   }
 
@@ -182,6 +194,14 @@ export class PlacedDevice extends AcceleratorHolder implements StepDevice {
   async #moveHere(updates: readonly UpdatePlan[]): Promise<void> {
     await this.moveHome(this.copies.ofUpdates(updates));
   }
+}
+
+/** The updates that are not among others. */
+function without(updates: readonly UpdatePlan[], others: readonly UpdatePlan[]): UpdatePlan[] {
+  if (others.length === updates.length) return [];
+  const left = new Set(updates);
+  for (const other of others) left.delete(other);
+  return [...left];
 }
 
 function eventLoopTurn(): Promise<void> {

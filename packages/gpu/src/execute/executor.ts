@@ -9,7 +9,7 @@ import type { DeviceLost, GpuBackend } from "../backend/contract.js";
 import { whole } from "./clip-slots.js";
 import { arraysOf, DeviceArrays } from "./device-arrays.js";
 import { GATHER_BYTES, gatherParts } from "./gather.js";
-import { copyGradients } from "./gradients.js";
+import { copyGradients, largeGradients } from "./gradients.js";
 import { Layouts } from "./layouts.js";
 import { type Lowered, lower } from "./lower.js";
 import { pieceBytes } from "./pieces.js";
@@ -106,8 +106,10 @@ export class GpuExecutor implements Accelerator {
     }
   }
 
-  stage(plan: StepPlan): Promise<void> {
-    return this.#rows.group(plan);
+  async stage(plan: StepPlan): Promise<void> {
+    await this.#rows.group(plan);
+    if (this.#backend.readyInPlace === undefined) return;
+    for (const bytes of largeGradients(plan, this.#host)) await this.#backend.readyInPlace(bytes);
   }
 
   launch(plan: StepPlan, lasting = false): void {

@@ -2,7 +2,7 @@ import { dtypeInfo, type HostMemory, type SegmentPlan, type StepPlan, type Updat
 import type { GpuBuffer, GpuLimits } from "../backend/contract.js";
 import type { GradientCopy } from "./layout.js";
 import { cut } from "./pieces.js";
-import type { StepBuffers } from "./step-buffers.js";
+import { SMALL, type StepBuffers } from "./step-buffers.js";
 
 /** Gradient elements that lie in one buffer. */
 export interface GradientRange {
@@ -87,6 +87,19 @@ export function copyGradients(
       buffers.fill(place, host.bytes(memory, gradient.values, bytes), inPlace);
     } else if (gradient.kind === "slices") {
       buffers.fill(place, host.bytes(gradient.all!.memory, gradient.all!.values, bytes), inPlace);
+    }
+  }
+}
+
+/** The gradients of a plan that do not go up together with others, where they lie on the host. */
+export function* largeGradients({ updates }: StepPlan, host: HostMemory): Generator<Uint8Array> {
+  for (const { segments, dtype, rowSize } of updates) {
+    const element = dtypeInfo[dtype].bytes;
+    for (const { memory, count, gradient } of segments) {
+      if (gradient.kind === "none") continue;
+      const [offset, elements] =
+        gradient.kind === "dense" ? [gradient.offset, count] : [gradient.values, gradient.count * rowSize];
+      if (elements * element > SMALL) yield host.bytes(memory, offset, elements * element);
     }
   }
 }

@@ -1,8 +1,8 @@
 import { ALIGNMENT, type Binding, type GpuBackend, type GpuBuffer } from "../backend/contract.js";
 import { pieceBytes } from "./pieces.js";
 
-/** What is smaller is collected on the host and goes up in one copy. */
-const SMALL = 64 << 10;
+/** Bytes up to which things are collected on the host, to go up in one copy. */
+export const SMALL = 64 << 10;
 const SMALL_BUFFER = 1 << 20;
 const LARGE_BUFFER = 16 << 20;
 
