@@ -37,7 +37,14 @@ process.env.SHARDGRAD_CUDA_LIBRARY = given.library ?? nullDriver();
 function nullDriver() {
   const library = join(folder, "libcuda.so");
   const source = fileURLToPath(new URL("null-driver.c", import.meta.url));
-  const { status, stderr } = spawnSync(process.env.CC ?? "cc", ["-shared", "-fPIC", "-O2", source, "-o", library]);
+  const { status, stderr } = spawnSync(process.env.CC ?? "cc", [
+    "-shared",
+    "-fPIC",
+    "-O2",
+    source,
+    "-o",
+    library,
+  ]);
   if (status !== 0) throw new Error(`The driver that does nothing does not compile:\n${stderr}`);
   return library;
 }
@@ -123,7 +130,8 @@ async function measure(device, { name, make, options = {} }) {
   const devices = [];
   optimizer.on("iteration", ({ device }) => devices.push(device));
   for (let i = 0; i < 10; i++) await optimizer.applyGradients(pairs);
-  if (device === "cuda" && devices.some((used) => used !== "cuda")) throw new Error(`Not on CUDA: ${devices}`);
+  if (device === "cuda" && devices.some((used) => used !== "cuda"))
+    throw new Error(`Not on CUDA: ${devices}`);
   const taken = [];
   const holds = [];
   for (let i = 0; i < steps; i++) {
@@ -139,7 +147,13 @@ async function measure(device, { name, make, options = {} }) {
   }
   await runtime.close();
   holds.sort((a, b) => a - b);
-  return { name, device, step: summarize(taken), hold: percentile(holds, 50), holdP99: percentile(holds, 99) };
+  return {
+    name,
+    device,
+    step: summarize(taken),
+    hold: percentile(holds, 50),
+    holdP99: percentile(holds, 99),
+  };
 }
 
 const host = machine();

@@ -299,7 +299,10 @@ function checkSlots(
   variables.forEach((variable, i) => {
     const kernel = kernels[i] ?? null;
     const isGone = (slot: Variable | undefined) => slot === undefined || slot.disposed;
-    if ((kernel !== null && isGone(kernel.accumulator)) || (step.average !== null && isGone(step.averageOf(variable))))
+    if (
+      (kernel !== null && isGone(kernel.accumulator)) ||
+      (step.average !== null && isGone(step.averageOf(variable)))
+    )
       throw new StateError(`A slot of ${variable.name} is gone.`);
   });
 }

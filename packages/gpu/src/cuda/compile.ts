@@ -11,7 +11,9 @@ export interface CompileRequest {
 
 export type CompileAnswer =
   | { readonly module: number }
-  | { readonly failed: { readonly call: string; readonly result: number; readonly text: string | undefined } };
+  | {
+      readonly failed: { readonly call: string; readonly result: number; readonly text: string | undefined };
+    };
 
 /**
  * The module of the kernels in a primary context. Compiling takes some tenths of a second, for which a thread has to have

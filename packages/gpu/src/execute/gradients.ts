@@ -1,4 +1,10 @@
-import { dtypeInfo, type HostMemory, type SegmentPlan, type StepPlan, type UpdatePlan } from "@shardgrad/workers";
+import {
+  dtypeInfo,
+  type HostMemory,
+  type SegmentPlan,
+  type StepPlan,
+  type UpdatePlan,
+} from "@shardgrad/workers";
 import type { GpuBuffer, GpuLimits } from "../backend/contract.js";
 import type { GradientCopy } from "./layout.js";
 import { cut } from "./pieces.js";
@@ -45,7 +51,12 @@ export function placeGradients(
     const dense: PlacedUpdate["dense"][number][] = [];
     const slices: SlicesPlace[] = [];
     const normed: GradientRange[] = [];
-    const put = (segment: number, what: GradientCopy["what"], start: number, count: number): GradientRange => {
+    const put = (
+      segment: number,
+      what: GradientCopy["what"],
+      start: number,
+      count: number,
+    ): GradientRange => {
       const place = buffers.place(count * element);
       copies.push({ update: number, segment, what, from: start * element, bytes: count * element, place });
       return { buffer: place.buffer, offset: place.offset, count };

@@ -144,10 +144,7 @@ function firstAtLeast(groups: Uint32Array, row: number): number {
   return low * ROW_GROUP_WORDS;
 }
 
-function lowerTableAverages(
-  { plan, dtype, commands, bindingOf }: Context,
-  { averages }: LayoutPart,
-): void {
+function lowerTableAverages({ plan, dtype, commands, bindingOf }: Context, { averages }: LayoutPart): void {
   for (const table of averages) {
     commands.push({
       kernel: "ema",
