@@ -1,5 +1,7 @@
 // The pretended device: memory, streams whose work is done as late as possible, events, and orders to fail.
 #pragma once
+#include <atomic>
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <deque>
@@ -8,6 +10,7 @@
 #include <mutex>
 #include <set>
 #include <string>
+#include <thread>
 #include <vector>
 
 struct stub_event;
@@ -96,3 +99,5 @@ struct stub_device {
 
 static stub_device device;
 static thread_local bool hasContext = false;
+// Whether the compiler takes its time.
+static std::atomic<bool> compilerWaits{false};

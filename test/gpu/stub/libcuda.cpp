@@ -114,6 +114,8 @@ API int cuCtxSetCurrent(handle context) {
 }
 
 API int cuModuleLoadDataEx(handle *module, const char *image, unsigned count, const int *options, void **values) {
+  // Without the lock: who lets it go on is another thread.
+  while (compilerWaits) std::this_thread::sleep_for(std::chrono::milliseconds(1));
   BEGIN(text(strlen(image)));
   if (strstr(image, ".version 6.4") == nullptr || device.setting("invalidPtx", 0)) {
     for (unsigned i = 0; i < count; i++) {

@@ -23,11 +23,13 @@ API void stubReset() {
   device.events.clear();
   device.used = 0;
   device.sticky = device.retained = device.unanswered = 0;
+  compilerWaits = false;
 }
 
 API void stubSet(const char *name, long long value) {
   device.settings[name] = value;
   if (strcmp(name, "seed") == 0) device.seed = (unsigned)value;
+  if (strcmp(name, "compilerWaits") == 0) compilerWaits = value != 0;
   if (strcmp(name, "notReady") == 0) device.unanswered = (int)value;
 }
 

@@ -12,6 +12,7 @@ import {
 } from "@shardgrad/workers";
 import { SplitVariableError } from "../errors/index.js";
 import type { CheckedGradient } from "../gradients/gradient.js";
+import type { CheckedPair } from "../gradients/pairs.js";
 import { variableInternals } from "../variable/internals.js";
 import type { StorageSegment } from "../variable/storage.js";
 import type { Variable } from "../variable/variable.js";
@@ -20,6 +21,9 @@ import { countSlices, dealSlices, type Finder, finderOf } from "./deal-slices.js
 
 /** Elements copied between two looks at the event loop: about a quarter of a millisecond. */
 const CHUNK = 262_144;
+
+/** What a gradient costs beside its elements, in elements. */
+const EACH = 1024;
 
 /** Yielded where an asynchronous step lets the event loop run. */
 export const PAUSE = Symbol("pause");
@@ -54,6 +58,7 @@ export class Staging {
     ownCopy = false,
   ): Generator<Pause, SegmentGradient[]> {
     const { segments } = variable[variableInternals].storage;
+    if (this.#chunkDone(EACH)) yield PAUSE;
     if (gradient.kind === "slices") return yield* this.#slices(gradient, variable, segments, ownCopy);
     const result: SegmentGradient[] = [];
     for (const segment of segments) {
@@ -61,6 +66,30 @@ export class Staging {
       result.push({ kind: "dense", offset });
     }
     return result;
+  }
+
+  /**
+   * The same for the next gradients of a step, as far as they are dense and small, and no pause is due. Steps over many
+   * small variables would spend their time on generators otherwise.
+   * @param staged - what is staged so far; more is added
+   */
+  stageSmall(pairs: readonly CheckedPair[], staged: SegmentGradient[][]): void {
+    for (let i = staged.length; i < pairs.length; i++) {
+      const { gradient, variable } = pairs[i]!;
+      const { segments } = variable[variableInternals].storage;
+      const [segment] = segments as readonly [StorageSegment];
+      const { count } = segment;
+      if (gradient.kind !== "dense" || segments.length > 1 || this.#copied + count + EACH > CHUNK) return;
+      const found = this.#inPlace(gradient.values, segment);
+      if (found !== undefined) staged.push([{ kind: "dense", offset: found }]);
+      else {
+        const { offset } = this.#allocate(segment, count * dtypeInfo[variable.dtype].bytes);
+        copyInto(variable, this.view(variable, segment, offset, count), gradient.values, 0);
+        this.#copied += count;
+        staged.push([{ kind: "dense", offset }]);
+      }
+      this.#copied += EACH;
+    }
   }
 
   /** A view of staged values that belong to a segment. */

@@ -75,13 +75,12 @@ export function* performStep(
   const byNorm = step.clip.kind === "norm" || step.clip.kind === "globalNorm";
   const staging = new Staging(memory, { byNorm, reachesAll: (dtype) => device.reachesAll(dtype) });
   const variables = step.pairs.map(({ variable }) => variable);
-  checkSlots(step, variables);
-  const held = [...variables, ...step.slots].map((variable) => variable[variableInternals].storage);
-  for (const storage of held) storage.hold();
+  const kernels = variables.map(step.kernelsOf);
+  checkSlots(step, variables, kernels);
+  const letGo = holdAll([...variables, ...step.slots]);
   try {
     if (step.pending !== undefined) yield* writing("paused", step.slots, fill(step.pending));
     step.filled?.();
-    const kernels = variables.map(step.kernelsOf);
     return kernels.every((update) => update !== null)
       ? yield* kernelStep(step, kernels as KernelUpdate[], staging)
       : yield* scriptStep(step, staging);
@@ -91,8 +90,17 @@ export function* performStep(
     throw new WorkerLostError({ damage: variableDamage(error, step), cause: error });
   } finally {
     staging.release();
-    for (const storage of held) storage.letGo();
+    letGo();
   }
+}
+
+/** Keeps the memory of variables; returns how to let go of it. */
+function holdAll(variables: readonly Variable[]): () => void {
+  const held = variables.map((variable) => variable[variableInternals].storage);
+  for (const storage of held) storage.hold();
+  return () => {
+    for (const storage of held) storage.letGo();
+  };
 }
 
 function* fill(pending: readonly PendingFill[]): Generator<Pause, void, unknown> {
@@ -106,11 +114,25 @@ function* kernelStep(
   staging: Staging,
 ): Generator<StepRequest, StepOutcome, StepOutcome | undefined> {
   const staged: SegmentGradient[][] = [];
-  for (const { gradient, variable } of step.pairs) {
+  for (;;) {
+    staging.stageSmall(step.pairs, staged);
+    const next = step.pairs[staged.length];
+    if (next === undefined) break;
+    const { gradient, variable } = next;
     staged.push(yield* staging.stage(gradient, variable));
     if (gradient.kind === "slices" && step.average !== null) step.makeLazy(variable);
   }
   yield* catchUp(step);
+  const { plan, written } = planOf(step, kernels, staged);
+  return yield* execute(step, plan, written);
+}
+
+/** The plan of a step, and the variables all of which it writes. */
+function planOf(
+  step: PreparedStep,
+  kernels: readonly KernelUpdate[],
+  staged: readonly (readonly SegmentGradient[])[],
+): { readonly plan: StepPlan; readonly written: readonly Variable[] } {
   const updates: UpdatePlan[] = [];
   const written: Variable[] = [];
   let elements = 0;
@@ -125,11 +147,12 @@ function* kernelStep(
     elements += gradient.kind === "dense" ? variable.size : 2 * gradient.values.length;
     if (gradient.kind === "slices" && step.average !== null && lazy === undefined) elements += variable.size;
     if (gradient.kind === "dense") written.push(variable, kernels[i]!.accumulator);
-    if (gradient.kind === "dense" || lazy === undefined) written.push(...averaged(step, variable));
+    if (step.average !== null && (gradient.kind === "dense" || lazy === undefined)) {
+      written.push(...averaged(step, variable));
+    }
   }
   const { clip, average, accelerated } = step;
-  const plan = { updates, clip, average, elements, accelerated };
-  return yield* execute(step, plan, written);
+  return { plan: { updates, clip, average, elements, accelerated }, written };
 }
 
 /** Runs a plan that writes all of some variables. Lazy averages count it. */
@@ -142,15 +165,19 @@ function* execute(
   let outcome: StepOutcome;
   try {
     outcome = (yield plan)!;
-    for (const { gradient, variable } of step.pairs) {
-      if (step.average !== null) ownLazy(step, variable)?.stepped(step.average, gradient.kind === "dense");
-    }
+    if (step.average !== null) countStep(step, step.average);
   } catch (error) {
     closeWrites("device", written, error);
     throw error;
   }
   closeWrites("device", written);
   return outcome;
+}
+
+/** Lazy averages count a step. */
+function countStep(step: PreparedStep, average: AveragePlan): void {
+  for (const { gradient, variable } of step.pairs)
+    ownLazy(step, variable)?.stepped(average, gradient.kind === "dense");
 }
 
 /** What the step's averages write of a variable: all of its average, and all of it when it is overwritten. */
@@ -264,17 +291,20 @@ function updatePlan(
 }
 
 /** @throws StateError: a slot that the step would write is missing or was disposed */
-function checkSlots(step: PreparedStep, variables: readonly Variable[]): void {
-  for (const variable of variables) {
-    const kernel = step.kernelsOf(variable);
-    const needed = [
-      ...(kernel === null ? [] : [kernel.accumulator]),
-      ...(step.average === null ? [] : [step.averageOf(variable)]),
-    ];
-    for (const slot of needed) {
-      if (slot === undefined || slot.disposed) throw new StateError(`A slot of ${variable.name} is gone.`);
-    }
-  }
+function checkSlots(
+  step: PreparedStep,
+  variables: readonly Variable[],
+  kernels: readonly (KernelUpdate | null)[],
+): void {
+  variables.forEach((variable, i) => {
+    const kernel = kernels[i] ?? null;
+    const isGone = (slot: Variable | undefined) => slot === undefined || slot.disposed;
+    if (
+      (kernel !== null && isGone(kernel.accumulator)) ||
+      (step.average !== null && isGone(step.averageOf(variable)))
+    )
+      throw new StateError(`A slot of ${variable.name} is gone.`);
+  });
 }
 
 function offsetOf(variable: Variable | undefined, segment: number): number {

@@ -85,9 +85,10 @@ export class AcceleratorHolder implements Residency {
   }
 
   hostRead(memory: number, offset: number): void {
-    const resident = this.copies.residents.get(memory, offset);
+    const { residents } = this.copies;
+    const resident = residents.get(memory, offset);
     if (resident === undefined) return;
-    resident.asked = true;
+    residents.ask(resident);
     if (!isHome(resident)) throw new StaleValuesError();
   }
 
@@ -134,9 +135,10 @@ export class AcceleratorHolder implements Residency {
   }
 
   read(memory: number, offset: number, target: Uint8Array): Promise<void> | undefined {
-    const resident = this.copies.residents.get(memory, offset);
+    const { residents } = this.copies;
+    const resident = residents.get(memory, offset);
     if (resident === undefined || isHome(resident)) return undefined;
-    resident.asked = true;
+    residents.ask(resident);
     return this.#accelerator!.download(memory, offset, target).catch((error) => {
       this.lose(error);
       target.set(this.copies.bytes(memory, offset, target.byteLength));

@@ -41,7 +41,7 @@ export class HostCopies {
     noteAveraged(part, this.#memory);
     this.#step++;
     const entry = this.journal.add(part, this.#step);
-    for (const update of part.updates) this.residents.stepped(update, this.#step);
+    this.residents.stepped(entry.updates, this.#step);
     return entry;
   }
 

@@ -271,8 +271,17 @@ function* gradientParts(updates: readonly UpdatePlan[]) {
   }
 }
 
+/** The bytes of `gradientParts`. */
 function gradientBytes(updates: readonly UpdatePlan[]): number {
   let bytes = 0;
-  for (const { length } of gradientParts(updates)) bytes += length;
+  for (const update of updates) {
+    const { segments, dtype, rowSize } = update;
+    const rowBytes = rowSize * dtypeInfo[dtype].bytes;
+    for (const { count, gradient } of segments) {
+      if (gradient.kind === "dense") bytes += count * dtypeInfo[dtype].bytes;
+      else if (gradient.kind === "slices") bytes += gradient.count * (4 + rowBytes);
+    }
+    bytes += (allOf(update)?.count ?? 0) * rowBytes;
+  }
   return bytes;
 }

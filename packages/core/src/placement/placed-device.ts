@@ -104,6 +104,7 @@ export class PlacedDevice extends AcceleratorHolder implements StepDevice {
     if (onDevice.length > 0 && here.length > 0 && plan.clip.kind === "globalNorm") {
       norm = (await this.cpu.run(normPlan(plan))).globalNorm;
     }
+    if (onDevice.length > 0) await this.#stage(accelerator, { ...plan, updates: onDevice });
     if (onDevice.length === 0 || this.accelerator !== accelerator) return this.cpu.run(plan);
     // A synchronous call may have taken a variable off meanwhile.
     if (!accelerator.holds(onDevice)) return this.#run(plan);
@@ -119,9 +120,12 @@ export class PlacedDevice extends AcceleratorHolder implements StepDevice {
 
   /** The updates that have their room on the accelerator now. */
   async #prepared(plan: StepPlan, accelerator: Accelerator): Promise<UpdatePlan[]> {
-    for (const update of plan.updates) {
-      const asked = this.copies.residents.takeAsked(update);
-      if (asked !== undefined) this.policy.asked(update, asked);
+    const { residents } = this.copies;
+    if (residents.wereAsked || this.policy.countsAsked) {
+      for (const update of plan.updates) {
+        const asked = residents.takeAsked(update);
+        if (asked !== undefined) this.policy.asked(update, asked);
+      }
     }
     for (;;) {
       const updates = plan.updates.filter((update) => this.policy.isForDevice(update, plan, accelerator));
@@ -138,6 +142,15 @@ export class PlacedDevice extends AcceleratorHolder implements StepDevice {
         }
         this.policy.refuse(largest, "the device has no room for it");
       }
+    }
+  }
+
+  /** What an accelerator does before the launch. */
+  async #stage(accelerator: Accelerator, plan: StepPlan): Promise<void> {
+    try {
+      await accelerator.stage?.(plan);
+    } catch (error) {
+      if (this.accelerator === accelerator) this.lose(error);
     }
   }
 
@@ -200,7 +213,10 @@ export class PlacedDevice extends AcceleratorHolder implements StepDevice {
 
 /** The updates that are not among others; those of a catch-up that have nothing to do are left out. */
 function without(updates: readonly UpdatePlan[], others: readonly UpdatePlan[]): UpdatePlan[] {
-  return updates.filter((update) => update.segments.length > 0 && !others.includes(update));
+  if (others.length === updates.length) return [];
+  const left = new Set(updates);
+  for (const other of others) left.delete(other);
+  return [...left].filter(({ segments }) => segments.length > 0);
 }
 
 function eventLoopTurn(): Promise<void> {

@@ -55,10 +55,16 @@ export class PlacementPolicy {
     this.#refused.set(update.pin, reason);
   }
 
+  /** Whether the host has asked for a variable's values after its last step. */
+  get countsAsked(): boolean {
+    return this.#askedInARow.size > 0;
+  }
+
   /** Counts steps in a row after which the host asked for the values. */
   asked(update: UpdatePlan, wasAsked: boolean): void {
     const inARow = wasAsked ? (this.#askedInARow.get(update.pin) ?? 0) + 1 : 0;
-    this.#askedInARow.set(update.pin, inARow);
+    if (inARow === 0) this.#askedInARow.delete(update.pin);
+    else this.#askedInARow.set(update.pin, inARow);
     if (inARow >= ASKED_TOO_OFTEN && !this.#named && update.place !== "gpu") {
       this.refuse(update, "the host reads it after every step");
     }

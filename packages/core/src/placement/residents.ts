@@ -11,7 +11,7 @@ export interface Resident {
   version: number;
   /** The last step whose values the host's copy has: at least `version` when the copy is current. */
   mirrored: number;
-  /** Whether the host has asked for it since the last step. */
+  /** Whether the host has asked for it since the last step. Only Residents changes it. */
   asked: boolean;
   /** Gives its memory back: it was released, and others of its group cannot do without it yet. */
   free?: () => void;
@@ -24,6 +24,13 @@ export function isHome({ version, mirrored }: Resident): boolean {
 /** Which arrays live on the accelerator, and how far the host's copies of them are behind. */
 export class Residents {
   readonly #residents = new Map<number, Resident>();
+  /** How many were asked for. */
+  #asked = 0;
+  /**
+   * The arrays of the last list of updates. They stay theirs, and together, until one is removed: steps join groups, and
+   * never take them apart.
+   */
+  #last: { readonly updates: readonly UpdatePlan[]; readonly residents: readonly Resident[] } | undefined;
 
   get(memory: number, offset: number): Resident | undefined {
     return this.#residents.get(keyOf(memory, offset));
@@ -38,14 +45,27 @@ export class Residents {
     return arraysOf(update).flatMap(({ memory, offset }) => this.get(memory, offset) ?? []);
   }
 
-  /** Notes that a step has changed an update's arrays on the accelerator; which new ones are there as of it. */
-  stepped(update: UpdatePlan, step: number): void {
-    if (!this.#areTogether(update)) this.#join(update, step);
-    for (const { memory, variable, accumulator, average } of update.segments) {
-      this.get(memory, variable)!.version = step;
-      if (accumulator !== 0) this.get(memory, accumulator)!.version = step;
-      if (average !== 0) this.get(memory, average)!.version = step;
+  /**
+   * Notes that a step has changed the arrays of updates on the accelerator; which new ones are there as of it.
+   * @param updates - the same list, if the same arrays as in the last step
+   */
+  stepped(updates: readonly UpdatePlan[], step: number): void {
+    if (this.#last?.updates !== updates) {
+      for (const update of updates) if (!this.#areTogether(update)) this.#join(update, step);
+      this.#last = { updates, residents: updates.flatMap((update) => this.ofUpdate(update)) };
     }
+    for (const resident of this.#last.residents) resident.version = step;
+  }
+
+  /** Whether the host has asked for any array since its last step. */
+  get wereAsked(): boolean {
+    return this.#asked > 0;
+  }
+
+  /** Notes that the host asks for an array. */
+  ask(resident: Resident): void {
+    if (!resident.asked) this.#asked++;
+    resident.asked = true;
   }
 
   /** Whether the host has asked for an array of the update since the last call. */
@@ -58,6 +78,7 @@ export class Residents {
         if (resident === undefined) continue;
         isResident = true;
         asked ||= resident.asked;
+        if (resident.asked) this.#asked--;
         resident.asked = false;
       }
     }
@@ -106,12 +127,16 @@ export class Residents {
   }
 
   remove(resident: Resident): void {
-    this.#residents.delete(keyOf(resident.memory, resident.offset));
+    if (!this.#residents.delete(keyOf(resident.memory, resident.offset))) return;
     resident.group.delete(resident);
+    if (resident.asked) this.#asked--;
+    this.#last = undefined;
   }
 
   clear(): void {
     this.#residents.clear();
+    this.#asked = 0;
+    this.#last = undefined;
   }
 }
 

@@ -29,6 +29,11 @@ export interface GpuBackend {
    * ended. Back ends that cannot do it do not have it.
    */
   uploadInPlace?(buffer: GpuBuffer, byteOffset: number, source: ArrayBufferView): void;
+  /**
+   * Does beforehand, with turns of the event loop, what would hold it up in the first `uploadInPlace` of a source. May be
+   * left out. Rejects with DeviceLostError.
+   */
+  readyInPlace?(source: ArrayBufferView): Promise<void>;
   /** Rejects with DeviceLostError when the device is lost before the target is filled; it may be half filled then. */
   download(buffer: GpuBuffer, byteOffset: number, target: ArrayBufferView): Promise<void>;
   /** Enqueues commands in order, each after the writes of those before it. Returns without waiting. */

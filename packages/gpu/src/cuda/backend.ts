@@ -1,3 +1,4 @@
+import { setImmediate } from "node:timers/promises";
 import { dtypeInfo } from "@shardgrad/workers";
 import type { Command, DeviceLost, GpuBackend, GpuBuffer, GpuLimits } from "../backend/contract.js";
 import { ALIGNMENT } from "../backend/contract.js";
@@ -98,6 +99,10 @@ export class CudaBackend implements GpuBackend {
 
   upload(buffer: GpuBuffer, byteOffset: number, source: ArrayBufferView): void {
     this.#uploadTo(buffer, byteOffset, source, (address, bytes) => this.#uploads.upload(address, bytes));
+  }
+
+  async readyInPlace(source: ArrayBufferView): Promise<void> {
+    while (this.#guarded(() => this.#pinned.pinPart(source))) await setImmediate();
   }
 
   /**

@@ -63,6 +63,8 @@ export interface Koffi {
 
 /** The NVIDIA driver's library. Every call throws a `CudaError` when it fails. */
 export class CudaDriver {
+  /** Path or name by which the library was found. */
+  readonly library: string;
   readonly #functions: Readonly<Record<DriverCall, NativeFunction>>;
   readonly #addressOf: (view: ArrayBufferView) => number;
   readonly #koffi: Koffi;
@@ -71,6 +73,7 @@ export class CudaDriver {
 
   /** @throws Error when the library or one of its functions is missing */
   constructor(koffi: Koffi, path = libraryName()) {
+    this.library = path;
     const library = koffi.load(path);
     this.#koffi = koffi;
     this.#functions = Object.fromEntries(

@@ -3,6 +3,8 @@ import type { CudaDriver } from "./driver.js";
 import { ALREADY_REGISTERED } from "./results.js";
 
 const PAGE = 4096;
+/** What is pinned between two turns of the event loop: about a millisecond. */
+const PART_BYTES = 4 << 20;
 
 interface Range {
   readonly start: number;
@@ -40,11 +42,20 @@ export class PinnedMemory {
     return this.#bytes;
   }
 
-  /** Pins what is not pinned of a view's pages, as far as that is possible. */
+  /** Pins what is not pinned of a view's pages, as far as that is possible. Holds up the caller. */
   pin(view: ArrayBufferView): void {
     const start = this.#driver.addressOf(view);
     const end = start + view.byteLength;
     if (!this.#covered(start, end)) this.#pin(view.buffer, floor(start), ceil(end));
+  }
+
+  /** Pins a part of what is not pinned of a view; true when there may be more to pin. */
+  pinPart(view: ArrayBufferView): boolean {
+    const gap = this.pieces(view).find(({ pinned }) => !pinned);
+    if (gap === undefined) return false;
+    const from = this.#driver.addressOf(view) + gap.offset;
+    const partEnd = (Math.floor(from / PART_BYTES) + 1) * PART_BYTES;
+    return this.#pin(view.buffer, floor(from), ceil(Math.min(partEnd, from + gap.bytes)));
   }
 
   /** Memory of its own pages, so that it is pinned as a whole or not at all; bytes are a multiple of a page. */
@@ -88,8 +99,8 @@ export class PinnedMemory {
     return this.#ranges.some((range) => range.start <= start && end <= range.end);
   }
 
-  /** Pins the gaps between ranges from `start` to `end`. */
-  #pin(buffer: ArrayBufferLike, start: number, end: number): void {
+  /** Pins the gaps between ranges from `start` to `end`; false when nothing could be pinned. */
+  #pin(buffer: ArrayBufferLike, start: number, end: number): boolean {
     const added: Range[] = [];
     let at = start;
     for (const range of [...this.#ranges, { start: end, end }]) {
@@ -99,10 +110,11 @@ export class PinnedMemory {
       at = Math.max(at, range.end);
       if (at >= end) break;
     }
-    if (added.length === 0) return;
+    if (added.length === 0) return false;
     this.#held.add(buffer);
     this.#ranges.push(...added);
     this.#ranges.sort((a, b) => a.start - b.start);
+    return true;
   }
 
   #register({ start, end }: Range): boolean {

@@ -1,8 +1,8 @@
 import { gpuKernels } from "../kernels/table.js";
+import { compileKernels } from "./compile.js";
 import type { CudaDeviceInfo } from "./device.js";
 import type { CudaDriver } from "./driver.js";
 import { Events } from "./events.js";
-import { loadModule, readPtx } from "./kernels.js";
 
 /** CU_STREAM_NON_BLOCKING */
 const NON_BLOCKING = 1;
@@ -23,7 +23,14 @@ export class CudaResources {
     // The first of a process takes some hundred milliseconds.
     const result = await driver.async("cuDevicePrimaryCtxRetain", context, device.handle);
     if (result !== 0) throw driver.error("cuDevicePrimaryCtxRetain", result);
-    return new CudaResources(driver, device, Number(context[0]));
+    const resources = new CudaResources(driver, device, Number(context[0]));
+    try {
+      await resources.#load();
+    } catch (error) {
+      resources.release();
+      throw error;
+    }
+    return resources;
   }
 
   private constructor(driver: CudaDriver, device: CudaDeviceInfo, context: number) {
@@ -31,17 +38,16 @@ export class CudaResources {
     this.device = device;
     this.context = context;
     this.events = new Events(driver, this.context);
-    try {
-      driver.call("cuCtxSetCurrent", this.context);
-      this.#module = loadModule(driver, readPtx());
-      for (const kernel of Object.keys(gpuKernels)) {
-        for (const name of [`${kernel}F32`, `${kernel}F64`]) {
-          this.#functions.set(name, driver.word("cuModuleGetFunction", this.#module, name));
-        }
+  }
+
+  /** Compiles the kernels. @throws (rejects) CudaError */
+  async #load(): Promise<void> {
+    this.#module = await compileKernels(this.driver, this.context);
+    this.driver.call("cuCtxSetCurrent", this.context);
+    for (const kernel of Object.keys(gpuKernels)) {
+      for (const name of [`${kernel}F32`, `${kernel}F64`]) {
+        this.#functions.set(name, this.driver.word("cuModuleGetFunction", this.#module, name));
       }
-    } catch (error) {
-      this.release();
-      throw error;
     }
   }
 

@@ -59,7 +59,7 @@ export class CudaError extends Error {
   constructor(
     readonly call: string,
     readonly result: number,
-    text?: string,
+    readonly text?: string,
   ) {
     super(`${call}: ${describeResult(result, text)}`);
   }

@@ -18,7 +18,7 @@ export interface DeviceArray {
   readonly offset: number;
   readonly dtype: DType;
   readonly pieces: readonly { readonly place: Place; readonly start: number; readonly count: number }[];
-  /** Whether the device's copy is current: else it goes up before the next launch. */
+  /** Whether the device's copy is current: else it goes up before the next launch. Only DeviceArrays changes it. */
   current: boolean;
 }
 
@@ -39,12 +39,15 @@ export function arraysOf({ rowwise }: UpdatePlan, segment: SegmentPlan): Segment
   return arrays.filter(({ offset }) => offset !== 0);
 }
 
-/** The arrays that live on the device. */
+/** The arrays that live on the device. A place never changes, nor is it given to another, while `generation` is the same. */
 export class DeviceArrays {
   readonly #backend: GpuBackend;
   readonly #host: HostMemory;
   readonly #arrays = new Map<number, DeviceArray>();
   readonly #heaps: Readonly<Record<Role, DeviceHeap>>;
+  #generation = 0;
+  /** Arrays that are not current. */
+  #behind = 0;
 
   constructor(backend: GpuBackend, host: HostMemory) {
     this.#backend = backend;
@@ -54,6 +57,15 @@ export class DeviceArrays {
       accumulator: new DeviceHeap(backend),
       average: new DeviceHeap(backend),
     };
+  }
+
+  /** Changes whenever an array is made or dropped. */
+  get generation(): number {
+    return this.#generation;
+  }
+
+  get areCurrent(): boolean {
+    return this.#behind === 0;
   }
 
   get(memory: number, offset: number): DeviceArray | undefined {
@@ -79,24 +91,38 @@ export class DeviceArrays {
     }
     const made = { role, memory: segment.memory, offset, dtype, pieces, current: false };
     this.#arrays.set(keyOf(segment.memory, offset), made);
+    this.#generation++;
+    this.#behind++;
     return made;
+  }
+
+  /** The host has written the array, or may. */
+  changed(memory: number, offset: number): void {
+    const array = this.get(memory, offset);
+    if (array?.current !== true) return;
+    array.current = false;
+    this.#behind++;
   }
 
   drop(memory: number, offset: number): void {
     const array = this.get(memory, offset);
     if (array === undefined) return;
     this.#arrays.delete(keyOf(memory, offset));
+    this.#generation++;
+    if (!array.current) this.#behind--;
     for (const { place } of array.pieces) this.#heaps[array.role].free(place);
   }
 
-  /** Copies the host's values up. */
-  upload(array: DeviceArray): void {
+  /** Copies the host's values up, unless the device has them. */
+  bringUp(array: DeviceArray): void {
+    if (array.current) return;
     const { bytes } = dtypeInfo[array.dtype];
     for (const { place, start, count } of array.pieces) {
       const source = this.#host.bytes(array.memory, array.offset + start * bytes, count * bytes);
       this.#backend.upload(place.buffer, place.offset, source);
     }
     array.current = true;
+    this.#behind--;
   }
 
   async download(array: DeviceArray, target: Uint8Array): Promise<void> {

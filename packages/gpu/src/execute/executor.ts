@@ -9,10 +9,12 @@ import type { DeviceLost, GpuBackend } from "../backend/contract.js";
 import { whole } from "./clip-slots.js";
 import { arraysOf, DeviceArrays } from "./device-arrays.js";
 import { GATHER_BYTES, gatherParts } from "./gather.js";
-import { stageAll, stageGradient } from "./gradients.js";
-import { type Lowered, lower, type StagedUpdate } from "./lower.js";
+import { copyGradients, largeGradients } from "./gradients.js";
+import { Layouts } from "./layouts.js";
+import { type Lowered, lower } from "./lower.js";
 import { pieceBytes } from "./pieces.js";
 import { Scratch } from "./scratch.js";
+import { SliceRows } from "./slice-rows.js";
 import { StepBuffers } from "./step-buffers.js";
 
 /** Runs step plans on a back end: keeps arrays on the device, brings gradients up, launches kernels. */
@@ -24,8 +26,11 @@ export class GpuExecutor implements Accelerator {
   readonly #backend: GpuBackend;
   readonly #host: HostMemory;
   readonly #arrays: DeviceArrays;
+  readonly #gradients: StepBuffers;
   readonly #buffers: StepBuffers;
   readonly #scratch: Scratch;
+  readonly #layouts: Layouts;
+  readonly #rows: SliceRows;
   #norm: Lowered["norm"];
 
   constructor(backend: GpuBackend, host: HostMemory) {
@@ -36,8 +41,11 @@ export class GpuExecutor implements Accelerator {
     this.#backend = backend;
     this.#host = host;
     this.#arrays = new DeviceArrays(backend, host);
+    this.#gradients = new StepBuffers(backend);
     this.#buffers = new StepBuffers(backend);
     this.#scratch = new Scratch(backend);
+    this.#rows = new SliceRows(host);
+    this.#layouts = new Layouts(backend, this.#arrays, this.#gradients, this.#scratch);
   }
 
   refusal(update: UpdatePlan): string | undefined {
@@ -58,13 +66,14 @@ export class GpuExecutor implements Accelerator {
   }
 
   holds(updates: readonly UpdatePlan[]): boolean {
-    return updates.every((update) =>
-      update.segments.every((segment) =>
-        arraysOf(update, segment).every(
-          ({ offset }) => this.#arrays.get(segment.memory, offset) !== undefined,
-        ),
-      ),
-    );
+    for (const { segments } of updates) {
+      for (const { memory, variable, accumulator, average } of segments) {
+        if (!this.#hasRoom(memory, variable)) return false;
+        if (!this.#hasRoom(memory, accumulator)) return false;
+        if (!this.#hasRoom(memory, average)) return false;
+      }
+    }
+    return true;
   }
 
   bytesOf({ dtype, segments, rowwise, rowSize }: UpdatePlan): number {
@@ -96,19 +105,20 @@ export class GpuExecutor implements Accelerator {
     }
   }
 
+  async stage(plan: StepPlan): Promise<void> {
+    await this.#rows.group(plan);
+    if (this.#backend.readyInPlace === undefined) return;
+    for (const bytes of largeGradients(plan, this.#host)) await this.#backend.readyInPlace(bytes);
+  }
+
   launch(plan: StepPlan, lasting = false): void {
-    this.#buffers.reset(lasting);
-    const byNorm = plan.clip.kind === "norm" || plan.clip.kind === "globalNorm";
-    const staged = plan.updates.map((update): StagedUpdate => {
-      const gradients = update.segments.map((segment) =>
-        stageGradient(update, segment, this.#host, this.#buffers, this.#backend.limits),
-      );
-      const all = byNorm ? stageAll(update, this.#host, this.#buffers) : undefined;
-      return { update, gradients, all };
-    });
-    const { commands, norm } = lower(plan, staged, this.#arrays, this.#buffers, this.#scratch);
-    for (const update of plan.updates) this.#bringUp(update);
-    this.#buffers.flush();
+    const found = this.#layouts.of(plan);
+    copyGradients(plan, found.layout.gradients, this.#host, this.#gradients, lasting);
+    this.#buffers.begin();
+    const { commands, norm } = lower(plan, found, this.#rows, this.#arrays, this.#buffers, this.#scratch);
+    if (!this.#arrays.areCurrent) for (const update of plan.updates) this.#bringUp(update);
+    for (const { buffer, bytes } of found.layout.uploads) this.#backend.upload(buffer, 0, bytes);
+    this.#sendTables();
     this.#norm = norm;
     this.#backend.launch(commands);
   }
@@ -126,8 +136,7 @@ export class GpuExecutor implements Accelerator {
   }
 
   changed(memory: number, offset: number): void {
-    const array = this.#arrays.get(memory, offset);
-    if (array !== undefined) array.current = false;
+    this.#arrays.changed(memory, offset);
   }
 
   async download(memory: number, offset: number, target: Uint8Array): Promise<void> {
@@ -145,16 +154,16 @@ export class GpuExecutor implements Accelerator {
   ): Promise<void> {
     const array = this.#arrays.get(memory, offset);
     if (array === undefined) throw new RangeError("No array of the device has this place.");
-    if (!array.current) this.#arrays.upload(array);
+    this.#arrays.bringUp(array);
     const rowBytes = rowSize * dtypeInfo[array.dtype].bytes;
     const parts = [...gatherParts(array, rowSize, rows, Math.max(1, Math.floor(GATHER_BYTES / rowBytes)))];
     // Enqueued in one turn: the buffers are the next step's as well.
     const coming = parts.map(async ({ place, rows: chunk, positions }) => {
       const bytes = chunk.length * rowBytes;
-      this.#buffers.reset(false);
+      this.#buffers.begin();
       const numbers = this.#buffers.bind(new Uint8Array(chunk.buffer, chunk.byteOffset, chunk.byteLength));
       const gathered = this.#scratch.take("gathered", bytes);
-      this.#buffers.flush();
+      this.#sendTables();
       const scalars = [rowSize, place.offset / dtypeInfo[array.dtype].bytes];
       const buffers = [whole(place.buffer), numbers, gathered];
       this.#backend.launch([{ kernel: "gather", dtype: array.dtype, buffers, scalars, count: chunk.length }]);
@@ -183,11 +192,21 @@ export class GpuExecutor implements Accelerator {
     return this.#backend.close();
   }
 
+  /** Whether the array is here; true of the offset that stands for none. */
+  #hasRoom(memory: number, offset: number): boolean {
+    return offset === 0 || this.#arrays.get(memory, offset) !== undefined;
+  }
+
+  /** What the step collected for the kernels to read, gradients apart. */
+  #sendTables(): void {
+    for (const { buffer, bytes } of this.#buffers.uploads()) this.#backend.upload(buffer, 0, bytes);
+  }
+
   #bringUp(update: UpdatePlan): void {
     for (const segment of update.segments) {
       for (const { offset } of arraysOf(update, segment)) {
         const array = this.#arrays.get(segment.memory, offset)!;
-        if (!array.current) this.#arrays.upload(array);
+        this.#arrays.bringUp(array);
       }
     }
   }

@@ -1,31 +1,16 @@
-import {
-  type AveragePlan,
-  type ClipPlan,
-  type DType,
-  dtypeInfo,
-  type SegmentPlan,
-  type StepPlan,
-  type UpdatePlan,
-} from "@shardgrad/workers";
-import type { Binding, Command } from "../backend/contract.js";
-import { emaKinds, RANGE_WORDS, ROW_GROUP_WORDS, TILE } from "../kernels/table.js";
+import { type AveragePlan, type DType, dtypeInfo, type StepPlan } from "@shardgrad/workers";
+import { ALIGNMENT, type Binding, type Command } from "../backend/contract.js";
+import { emaKinds, ROW_GROUP_WORDS } from "../kernels/table.js";
 import { type ClipSlots, hostSlots, normSlots, whole } from "./clip-slots.js";
-import type { DeviceArray, DeviceArrays } from "./device-arrays.js";
-import { type GradientRange, rangesOf, type StagedGradient } from "./gradients.js";
+import type { DeviceArrays } from "./device-arrays.js";
+import { isRowwise, type LayoutPart } from "./layout.js";
+import type { FoundLayout } from "./layouts.js";
 import { catchUpCommands, lazyRows } from "./lower-lazy.js";
-import { RangeTable } from "./range-table.js";
+import type { Table } from "./range-table.js";
+import { noteBehind } from "./row-groups.js";
 import type { Scratch } from "./scratch.js";
+import type { SliceRows } from "./slice-rows.js";
 import type { StepBuffers } from "./step-buffers.js";
-
-const SHORT_ROW = 32;
-
-/** One update with its gradient on the device: an entry for each of its segments. */
-export interface StagedUpdate {
-  readonly update: UpdatePlan;
-  readonly gradients: readonly StagedGradient[];
-  /** What a norm goes over, where the cut into the host's memories must not show. */
-  readonly all: GradientRange | undefined;
-}
 
 export interface Lowered {
   readonly commands: readonly Command[];
@@ -34,121 +19,56 @@ export interface Lowered {
 }
 
 interface Context {
-  readonly average: AveragePlan | null;
+  readonly plan: StepPlan;
   readonly dtype: DType;
   readonly clip: ClipSlots;
   readonly arrays: DeviceArrays;
   readonly buffers: StepBuffers;
   readonly scratch: Scratch;
   readonly commands: Command[];
+  readonly bindingOf: (table: Table) => Binding;
 }
 
-/** Turns a step whose gradients are on the device into commands: norms, updates, averages of tables. */
+/** Turns a step with its layout into commands: norms, updates, averages of tables. */
 export function lower(
   plan: StepPlan,
-  staged: readonly StagedUpdate[],
+  { layout, kept }: FoundLayout,
+  rows: SliceRows,
   arrays: DeviceArrays,
   buffers: StepBuffers,
   scratch: Scratch,
 ): Lowered {
   const commands: Command[] = [];
-  for (const { update } of staged) commands.push(...catchUpCommands(update, arrays, buffers));
+  for (const update of plan.updates) commands.push(...catchUpCommands(update, arrays, buffers));
+  const bindingOf = (table: Table) => kept.get(table) ?? buffers.bind(bytesOf(table.words));
   let norm: Lowered["norm"];
-  for (const dtype of new Set(staged.map(({ update }) => update.dtype))) {
-    const updates = staged.filter(({ update }) => update.dtype === dtype);
-    const clip = clipSlots(plan.clip, dtype, updates, buffers, scratch, commands);
+  for (const part of layout.parts) {
+    const { dtype } = part;
+    const clip =
+      plan.clip.kind === "norm" || plan.clip.kind === "globalNorm"
+        ? normSlots(plan.clip, dtype, part.norm!, bindingOf, scratch, commands)
+        : hostSlots(plan.clip, dtype, buffers);
     if (plan.clip.kind === "globalNorm") norm = { slots: clip.slots, dtype };
-    const context = { average: plan.average, dtype, clip, arrays, buffers, scratch, commands };
-    lowerDense(context, updates);
-    updates.forEach((update, index) => {
-      lowerRows(context, update, index);
-    });
-    if (plan.average !== null) lowerTableAverages(context, updates);
+    const context = { plan, dtype, clip, arrays, buffers, scratch, commands, bindingOf };
+    lowerDense(context, part);
+    for (const slices of part.slices) lowerRows(context, slices, rows);
+    lowerTableAverages(context, part);
   }
   return { commands, norm };
 }
 
-function clipSlots(
-  clip: ClipPlan,
-  dtype: DType,
-  updates: readonly StagedUpdate[],
-  buffers: StepBuffers,
-  scratch: Scratch,
-  commands: Command[],
-): ClipSlots {
-  if (clip.kind !== "norm" && clip.kind !== "globalNorm") return hostSlots(clip, dtype, buffers);
-  const gradients = updates.map(({ all, gradients: parts }) =>
-    all === undefined ? parts.flatMap(rangesOf) : [all],
-  );
-  return normSlots(clip, dtype, gradients, buffers, scratch, commands);
-}
-
-/** The mean over a row of one element is that element's square: the kernels by elements do the same, faster. */
-function isRowwise({ rowwise, rowSize }: UpdatePlan): boolean {
-  return rowwise && rowSize > 1;
-}
-
-/** Dense updates by what must be the same in a launch: buffers, scalars and kind of accumulator. */
-function lowerDense(context: Context, updates: readonly StagedUpdate[]): void {
-  const tables = new Map<string, { readonly update: UpdatePlan; readonly table: RangeTable }>();
-  updates.forEach(({ update, gradients }, index) => {
-    // Short rows by themselves: a launch gives them to single lanes.
-    const rows = isRowwise(update) ? (update.rowSize <= SHORT_ROW ? "short" : "long") : "";
-    const key = `${update.learningRate}/${update.epsilon}/${rows}`;
-    const { table } = tables.get(key) ?? { table: new RangeTable() };
-    tables.set(key, { update, table });
-    update.segments.forEach((segment, s) => {
-      const gradient = gradients[s]!;
-      if (gradient.kind === "dense") addDense(context, table, update, segment, gradient, index);
-    });
-  });
-  for (const { update, table } of tables.values()) launchDense(context, update, table);
-}
-
-function addDense(
-  { arrays, dtype, clip, average, scratch }: Context,
-  table: RangeTable,
-  update: UpdatePlan,
-  segment: SegmentPlan,
-  gradient: Extract<StagedGradient, { kind: "dense" }>,
-  index: number,
-): void {
-  const { rowSize } = update;
-  const rowwise = isRowwise(update);
-  const element = dtypeInfo[dtype].bytes;
-  const variable = arrays.get(segment.memory, segment.variable)!;
-  const accumulator = arrays.get(segment.memory, segment.accumulator)!;
-  const mean = average === null ? undefined : arrays.get(segment.memory, segment.average)!;
-  gradient.pieces.forEach(({ count, buffer, offset }, p) => {
-    const [v, s, e] = [variable.pieces[p]!.place, accumulator.pieces[p]!.place, mean?.pieces[p]?.place];
-    table.add([v.buffer, s.buffer, e?.buffer ?? scratch.take("none", 256).buffer, buffer], {
-      count,
-      units: rowwise ? count / rowSize : Math.ceil(count / TILE),
-      variable: v.offset / element,
-      accumulator: s.offset / element,
-      average: (e?.offset ?? 0) / element,
-      gradient: offset / element,
-      clip: clip.slotOf(index),
-      rowSize,
-    });
-  });
-}
-
-function launchDense(
-  { average, dtype, clip, buffers, commands }: Context,
-  update: UpdatePlan,
-  table: RangeTable,
-): void {
-  const { learningRate, epsilon } = update;
-  for (const { buffers: bound, words, units } of table.launches()) {
-    const ranges = buffers.bind(new Uint8Array(words.buffer));
-    commands.push({
-      kernel: isRowwise(update) ? "rowwiseDense" : "adagradDense",
-      dtype,
-      buffers: [...bound.map(whole), ranges, clip.slots],
-      scalars: [learningRate, epsilon, clip.kind, ...emaScalars(average), words.length / RANGE_WORDS],
-      count: units,
-    });
+function lowerDense({ plan, dtype, clip, commands, bindingOf }: Context, { dense }: LayoutPart): void {
+  for (const { update, rowwise, tables } of dense) {
+    const { learningRate, epsilon } = plan.updates[update]!;
+    for (const table of tables) {
+      commands.push({
+        kernel: rowwise ? "rowwiseDense" : "adagradDense",
+        dtype,
+        buffers: [...table.buffers.map(whole), bindingOf(table), clip.slots],
+        scalars: [learningRate, epsilon, clip.kind, ...emaScalars(plan.average), table.entries],
+        count: table.units,
+      });
+    }
   }
 }
 
@@ -158,51 +78,54 @@ function emaScalars(average: AveragePlan | null): [momentum: number, complement:
   return [momentum, 1 - momentum, overwrite ? emaKinds.overwrite : emaKinds.update];
 }
 
-function lowerRows(context: Context, { update, gradients }: StagedUpdate, index: number): void {
-  const { arrays, average, dtype, clip, buffers, scratch, commands } = context;
+function lowerRows(
+  { plan, arrays, dtype, clip, buffers, scratch, commands }: Context,
+  { update: number, segment: s, values, clipSlot }: LayoutPart["slices"][number],
+  slicesByRow: SliceRows,
+): void {
+  const update = plan.updates[number]!;
+  const segment = update.segments[s]!;
   const { learningRate, epsilon, perRow, rowSize } = update;
   const element = dtypeInfo[dtype].bytes;
-  update.segments.forEach((segment, s) => {
-    const gradient = gradients[s]!;
-    if (gradient.kind !== "slices") return;
-    const variable = arrays.get(segment.memory, segment.variable)!;
-    const accumulator = arrays.get(segment.memory, segment.accumulator)!;
-    const order = buffers.bind(bytesOf(gradient.rows.order));
-    const lazy = lazyRows(update, segment, arrays, buffers);
-    variable.pieces.forEach(({ place, start, count }, p) => {
-      const rows = rowsWithin(gradient.rows.groups, start / rowSize, (start + count) / rowSize);
-      if (rows.length === 0) return;
-      const { place: accumulatorPlace } = accumulator.pieces[p]!;
-      const averagePlace = lazy?.average.pieces[p]?.place;
-      commands.push({
-        kernel: isRowwise(update) ? "rowwiseRows" : "adagradRows",
-        dtype,
-        buffers: [
-          whole(place.buffer),
-          whole(accumulatorPlace.buffer),
-          whole(gradient.values.buffer),
-          order,
-          buffers.bind(bytesOf(rows)),
-          clip.slots,
-          ...(lazy === undefined
-            ? [scratch.take("none", 256), clip.slots]
-            : [whole(averagePlace!.buffer), lazy.factors]),
-        ],
-        scalars: [
-          learningRate,
-          epsilon,
-          clip.kind,
-          perRow ? 1 : 0,
-          rowSize,
-          clip.slotOf(index),
-          place.offset / element,
-          accumulatorPlace.offset / element,
-          gradient.values.offset / element,
-          (averagePlace?.offset ?? 0) / element,
-          ...emaScalars(lazy === undefined ? null : average),
-        ],
-        count: rows.length / ROW_GROUP_WORDS,
-      });
+  const variable = arrays.get(segment.memory, segment.variable)!;
+  const accumulator = arrays.get(segment.memory, segment.accumulator)!;
+  const byRow = slicesByRow.of(segment);
+  if (segment.behind !== undefined) noteBehind(byRow, segment.behind.words);
+  const order = buffers.bind(bytesOf(byRow.order));
+  const lazy = lazyRows(update, segment, arrays, buffers);
+  variable.pieces.forEach(({ place, start, count }, p) => {
+    const rows = rowsWithin(byRow.groups, start / rowSize, (start + count) / rowSize);
+    if (rows.length === 0) return;
+    const { place: accumulatorPlace } = accumulator.pieces[p]!;
+    const averagePlace = lazy?.average.pieces[p]?.place;
+    commands.push({
+      kernel: isRowwise(update) ? "rowwiseRows" : "adagradRows",
+      dtype,
+      buffers: [
+        whole(place.buffer),
+        whole(accumulatorPlace.buffer),
+        whole(values.buffer),
+        order,
+        buffers.bind(bytesOf(rows)),
+        clip.slots,
+        ...(lazy === undefined
+          ? [scratch.take("none", ALIGNMENT), clip.slots]
+          : [whole(averagePlace!.buffer), lazy.factors]),
+      ],
+      scalars: [
+        learningRate,
+        epsilon,
+        clip.kind,
+        perRow ? 1 : 0,
+        rowSize,
+        clipSlot,
+        place.offset / element,
+        accumulatorPlace.offset / element,
+        values.offset / element,
+        (averagePlace?.offset ?? 0) / element,
+        ...emaScalars(lazy === undefined ? null : plan.average),
+      ],
+      count: rows.length / ROW_GROUP_WORDS,
     });
   });
 }
@@ -233,34 +156,14 @@ function firstAtLeast(groups: Uint32Array, row: number): number {
   return low * ROW_GROUP_WORDS;
 }
 
-function lowerTableAverages(
-  { average, arrays, dtype, buffers, commands }: Context,
-  updates: readonly StagedUpdate[],
-) {
-  const element = dtypeInfo[dtype].bytes;
-  const table = new RangeTable();
-  for (const { update } of updates) {
-    for (const { memory, gradient, variable, average: mean, lazy } of update.segments) {
-      if (gradient.kind !== "slices" || lazy !== 0) continue;
-      const means: DeviceArray = arrays.get(memory, mean)!;
-      arrays.get(memory, variable)!.pieces.forEach(({ place, count }, p) => {
-        const meanPlace = means.pieces[p]!.place;
-        table.add([place.buffer, meanPlace.buffer], {
-          count,
-          units: Math.ceil(count / TILE),
-          variable: place.offset / element,
-          average: meanPlace.offset / element,
-        });
-      });
-    }
-  }
-  for (const { buffers: bound, words, units } of table.launches()) {
+function lowerTableAverages({ plan, dtype, commands, bindingOf }: Context, { averages }: LayoutPart): void {
+  for (const table of averages) {
     commands.push({
       kernel: "ema",
       dtype,
-      buffers: [...bound.map(whole), buffers.bind(new Uint8Array(words.buffer))],
-      scalars: [...emaScalars(average), words.length / RANGE_WORDS],
-      count: units,
+      buffers: [...table.buffers.map(whole), bindingOf(table)],
+      scalars: [...emaScalars(plan.average), table.entries],
+      count: table.units,
     });
   }
 }

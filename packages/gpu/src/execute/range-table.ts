@@ -1,40 +1,49 @@
 import type { GpuBuffer } from "../backend/contract.js";
-import { rangeFields } from "../kernels/table.js";
+import { RANGE_WORDS, type rangeFields } from "../kernels/table.js";
 
-type Fields = Partial<Record<(typeof rangeFields)[number], number>> & { readonly units: number };
+type Fields = Partial<Record<(typeof rangeFields)[number], number>> & {
+  readonly count: number;
+  readonly units: number;
+};
+
+/** Numbers that a kernel reads beside the arrays: ranges, or groups of partial sums. */
+export interface Table {
+  /** The buffers of the arrays. */
+  readonly buffers: readonly GpuBuffer[];
+  readonly words: Uint32Array;
+  readonly entries: number;
+  /** Units of work, as `Command.count`. */
+  readonly units: number;
+}
 
 /** Ranges of many arrays, put together by the buffers that they lie in: one launch for each set of buffers. */
 export class RangeTable {
-  readonly #launches = new Map<
-    string,
-    { readonly buffers: readonly GpuBuffer[]; readonly words: number[]; units: number }
-  >();
+  readonly #launches: { readonly buffers: readonly GpuBuffer[]; readonly words: number[]; units: number }[] =
+    [];
 
   /** @param fields - a range without its first tile; `units` is the number of its tiles */
   add(buffers: readonly GpuBuffer[], fields: Fields): void {
-    const key = buffers.map(numberOf).join();
-    const launch = this.#launches.get(key) ?? { buffers, words: [], units: 0 };
-    this.#launches.set(key, launch);
-    const { units, ...range } = fields;
-    for (const name of rangeFields)
-      launch.words.push(name === "firstTile" ? launch.units : (range[name] ?? 0));
-    launch.units += units;
+    let launch = this.#launches.find((known) => areSame(known.buffers, buffers));
+    if (launch === undefined) {
+      launch = { buffers, words: [], units: 0 };
+      this.#launches.push(launch);
+    }
+    const { variable = 0, accumulator = 0, average = 0, gradient = 0, clip = 0, rowSize = 0 } = fields;
+    // In the order of `rangeFields`.
+    launch.words.push(launch.units, fields.count, variable, accumulator, average, gradient, clip, rowSize);
+    launch.units += fields.units;
   }
 
-  *launches(): Generator<{ buffers: readonly GpuBuffer[]; words: Uint32Array; units: number }> {
-    for (const { buffers, words, units } of this.#launches.values()) {
-      yield { buffers, words: Uint32Array.from(words), units };
-    }
+  tables(): Table[] {
+    return this.#launches.map(({ buffers, words, units }) => ({
+      buffers,
+      words: Uint32Array.from(words),
+      entries: words.length / RANGE_WORDS,
+      units,
+    }));
   }
 }
 
-const numbers = new WeakMap<GpuBuffer, number>();
-let next = 0;
-
-/** A number that stands for a buffer. */
-function numberOf(buffer: GpuBuffer): number {
-  const known = numbers.get(buffer);
-  if (known !== undefined) return known;
-  numbers.set(buffer, next);
-  return next++;
+function areSame(a: readonly GpuBuffer[], b: readonly GpuBuffer[]): boolean {
+  return a.every((buffer, i) => buffer === b[i]);
 }

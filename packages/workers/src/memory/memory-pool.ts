@@ -42,6 +42,8 @@ export class MemoryPool {
   residency: Residency | undefined;
   readonly #maxBytes: number;
   readonly #owners = new WeakMap<ArrayBufferLike, Arena>();
+  /** The buffer that each arena showed last, by its id. */
+  readonly #shown: ArrayBufferLike[] = [];
   readonly #onArena: (arena: Arena) => void;
 
   constructor(maxBytes = LARGEST_MEMORY, onArena: (arena: Arena) => void = () => {}) {
@@ -125,7 +127,10 @@ export class MemoryPool {
   bufferOf(arena: Arena): ArrayBufferLike {
     // A grown shared memory shows a new buffer object over the same bytes; old views stay valid.
     const buffer = arena.memory.buffer;
-    this.#owners.set(buffer, arena);
+    if (this.#shown[arena.id] !== buffer) {
+      this.#shown[arena.id] = buffer;
+      this.#owners.set(buffer, arena);
+    }
     return buffer;
   }
 

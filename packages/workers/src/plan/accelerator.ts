@@ -22,6 +22,11 @@ export interface Accelerator {
   /** Makes room for the arrays of the updates. Rejects when there is none: nothing has changed. */
   prepare(updates: readonly UpdatePlan[]): Promise<void>;
   /**
+   * Does beforehand, with turns of the event loop, what would hold it up in `launch`, of which the plan's updates are then
+   * a part. May be left out. Changes nothing that others see.
+   */
+  stage?(plan: StepPlan): Promise<void>;
+  /**
    * Enqueues a step over arrays that have their room; those that the host has written since go up first. Gradients are
    * copied before it returns, or with `lasting` must stay as they are until `settled` resolves. Throws before anything is
    * enqueued, or not at all. Lazy blocks stay with the host: rows of tables with lazy averages come with what they have
