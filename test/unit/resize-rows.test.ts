@@ -346,6 +346,8 @@ describe("refused, and nothing has changed", () => {
     ["a slot", optimizer.accumulators[0]!, 4, {}, ArgumentError],
     ["a variable that is gone", disposed, 4, {}, DisposedVariableError],
     ["an unknown option", table, 4, { init: "ones" }, OptionError],
+    ["options that are none", table, 4, loose(null), OptionError],
+    ["the initializer instead of options", table, 4, loose("ones"), OptionError],
     ["an initializer by an unknown name", table, 4, { initializer: "twos" }, OptionError],
     ["values for an initializer", table, 4, { initializer: [[1, 2]] }, OptionError],
     ["an initializer of another shape", table, 4, { initializer: () => [1] }, ShapeError],

@@ -78,6 +78,7 @@ export function* performStep(
   checkSlots(step, variables);
   const held = [...variables, ...step.slots].map((variable) => variable[variableInternals].storage);
   for (const storage of held) storage.hold();
+  let ended: Promise<unknown> | undefined;
   try {
     if (step.pending !== undefined) yield* writing("paused", step.slots, fill(step.pending));
     step.filled?.();
@@ -88,10 +89,16 @@ export function* performStep(
   } catch (error) {
     if (!(error instanceof LaneLostError)) throw error;
     freeRows(error, variables);
+    ended = error.ended;
     throw new WorkerLostError({ damage: variableDamage(error, step), cause: error });
   } finally {
-    staging.release();
-    for (const storage of held) storage.letGo();
+    const release = () => {
+      staging.release();
+      for (const storage of held) storage.letGo();
+    };
+    // A thread that was given up may read and write for a moment still.
+    if (ended === undefined) release();
+    else void ended.then(release);
   }
 }
 

@@ -109,7 +109,10 @@ export class Variable extends ReadableVariable {
   async read(): Promise<TypedArray> {
     refuseWhenDisposed(this);
     const { lazy, storage } = this[variableInternals];
-    if (lazy?.behind) await this.materialize();
+    if (lazy?.behind) {
+      await this.materialize();
+      refuseWhenDisposed(this);
+    }
     const { bytes } = dtypeInfo[this.dtype];
     const target = viewOf(this.dtype, new ArrayBuffer(this.size * bytes), 0, this.size);
     await storage.read(target);
@@ -120,7 +123,8 @@ export class Variable extends ReadableVariable {
    * Brings the rows of a variable whose averages are kept lazily up to date, and those averages: overwrites that rows
    * have missed are in `data` afterwards. Of an average: the same for the variable that it is the average of. Runs in
    * the order of the steps and costs a pass over the table; nothing where nothing is behind.
-   * @throws (rejects) DisposedVariableError, ClosedRuntimeError, QueueFullError, WorkerLostError
+   * @throws (rejects) DisposedVariableError, also for the average of a disposed variable; ClosedRuntimeError,
+   *   QueueFullError, WorkerLostError
    * @example
    * import { Adagrad, Variable } from "@shardgrad/core";
    * const table = Variable.ones([1000, 4]);
@@ -132,8 +136,11 @@ export class Variable extends ReadableVariable {
   async materialize(): Promise<void> {
     refuseWhenDisposed(this);
     await this[variableInternals].runtime[runtimeInternals].queue.run(async () => {
+      refuseWhenDisposed(this);
       const { lazy } = this[variableInternals];
-      if (lazy !== undefined) await catchUpAsync(lazy);
+      if (lazy === undefined) return;
+      refuseWhenDisposed(lazy.variable);
+      await catchUpAsync(lazy);
     });
   }
 
