@@ -278,8 +278,11 @@ export abstract class Optimizer extends OptimizerAttributes {
     const state = this[optimizerState];
     state.disposed = true;
     // Overwrites that rows have missed would be lost with the averages.
-    for (const lazy of state.lazies) catchUpAtLast(lazy, (error) => this.emit("error", error));
-    state.slots.dropFrom(0);
+    catchUpAtLast(
+      state.lazies,
+      () => state.slots.dropFrom(0),
+      (error) => this.report(error),
+    );
   }
 
   [Symbol.dispose](): void {

@@ -3,17 +3,23 @@ import { variableInternals } from "./internals.js";
 import { catchUpAsync, catchUpSync, type LazyAverage } from "./lazy-average.js";
 
 /**
- * Brings a table up to date before its average goes: now, or behind the steps that wait or run, which write the same rows.
+ * Brings tables up to date before their averages go: now, or behind the steps that wait or run, which write the same rows.
+ * @param drop - lets the averages go, after that
  * @param failed - told of what went wrong later
  */
-export function catchUpAtLast(lazy: LazyAverage, failed: (error: unknown) => void): void {
-  const { queue } = lazy.variable[variableInternals].runtime[runtimeInternals];
-  if (queue.pending === 0) {
-    catchUpSync(lazy);
+export function catchUpAtLast(
+  lazies: readonly LazyAverage[],
+  drop: () => void,
+  failed: (error: unknown) => void,
+): void {
+  const queue = lazies[0]?.variable[variableInternals].runtime[runtimeInternals].queue;
+  if (queue === undefined || queue.pending === 0) {
+    for (const lazy of lazies) catchUpSync(lazy);
+    drop();
     return;
   }
-  const { storage } = lazy.average[variableInternals];
-  storage.hold();
-  const caughtUp = queue.runAlways(() => catchUpAsync(lazy));
-  void caughtUp.catch(failed).finally(() => storage.letGo());
+  const caughtUp = queue.runAlways(async () => {
+    for (const lazy of lazies) await catchUpAsync(lazy);
+  });
+  void caughtUp.catch(failed).finally(drop);
 }

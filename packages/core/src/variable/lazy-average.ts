@@ -101,6 +101,11 @@ export class LazyAverage implements RowFollower {
     });
   }
 
+  /** Whether the table was disposed of, or the average is gone: the memory may be another's. */
+  get isOver(): boolean {
+    return this.#freed || this.variable.disposed;
+  }
+
   /** Whether some rows are not up to date. */
   get behind(): boolean {
     return this.#floor < this.#clock;
@@ -282,9 +287,9 @@ export function catchUpOf(variable: Variable, lazy: LazyAverage | undefined): Up
   };
 }
 
-/** Catches up as a step of its own; not a variable that was disposed, whose memory may be another's. @throws WorkerLostError */
+/** Catches up as a step of its own. @throws WorkerLostError */
 export async function catchUpAsync(lazy: LazyAverage): Promise<void> {
-  if (!lazy.behind || lazy.variable.disposed) return;
+  if (!lazy.behind || lazy.isOver) return;
   const { variable, average } = lazy;
   const { runtime, storage } = variable[variableInternals];
   const { device, placed } = runtime[runtimeInternals];
@@ -313,7 +318,7 @@ export async function catchUpAsync(lazy: LazyAverage): Promise<void> {
 
 /** The same on the calling thread. The caller makes sure that no step runs. */
 export function catchUpSync(lazy: LazyAverage): void {
-  if (!lazy.behind || lazy.variable.disposed) return;
+  if (!lazy.behind || lazy.isOver) return;
   const { variable, average } = lazy;
   writeNow([variable, average], () => {
     variable[variableInternals].runtime[runtimeInternals].device.runSync(lazy.plan);
