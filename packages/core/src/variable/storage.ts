@@ -124,24 +124,28 @@ export class Storage {
   }
 
   /**
-   * Copies the current values, wherever they are. `target` has an element for each of the storage's. Those of the host
-   * have been copied when the call returns.
+   * Copies the current values, wherever they are. `target` has an element for each of the storage's.
+   * @param readHost - copies them where the host has them all, before the call returns
    */
-  async read(target: TypedArray): Promise<void> {
+  async read(target: TypedArray, readHost: () => void): Promise<void> {
     const { buffer, byteOffset, BYTES_PER_ELEMENT } = target;
     this.hold();
     this.#reads++;
     try {
       // Asked of all before the first is waited for: no step comes in between.
-      const coming = this.#segments.flatMap((segment) => {
-        const { start, count, home, block } = segment;
+      const coming = this.#segments.map(({ start, count, home, block }) => {
         const at = byteOffset + start * BYTES_PER_ELEMENT;
         const bytes = new Uint8Array(buffer, at, count * BYTES_PER_ELEMENT);
-        const fromDevice = this.memory.residency?.read(home.arena.id, block.offset, bytes);
-        if (fromDevice === undefined) target.set(segment.view, start);
-        return fromDevice ?? [];
+        return this.memory.residency?.read(home.arena.id, block.offset, bytes);
       });
-      if (coming.length > 0) await Promise.all(coming);
+      if (coming.every((fromDevice) => fromDevice === undefined)) {
+        readHost();
+        return;
+      }
+      this.#segments.forEach(({ start, view }, i) => {
+        if (coming[i] === undefined) target.set(view, start);
+      });
+      await Promise.all(coming);
     } finally {
       this.letGo();
       if (--this.#reads === 0) for (const wake of this.#whenRead.splice(0)) wake();
