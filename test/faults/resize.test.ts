@@ -90,7 +90,15 @@ test("a table that is disposed of while its new rows are filled", async () => {
   await runtime.close();
 });
 
-test("slots that are disposed of while new rows are filled stay behind", async () => {
+const endings: Record<string, (optimizer: Adagrad) => void> = {
+  "an optimizer": (optimizer) => optimizer.dispose(),
+  "its slots, and then it": (optimizer) => {
+    for (const slot of optimizer.variables) slot.dispose();
+    optimizer.dispose();
+  },
+};
+
+test.each(Object.keys(endings))("%s disposed of while new rows are filled: others go on", async (what) => {
   const runtime = pooled(0);
   const table = Variable.ones([10, 1000], { runtime });
   const lazy = new Adagrad({ useEma: true, sparseEma: "lazy", runtime });
@@ -98,13 +106,14 @@ test("slots that are disposed of while new rows are filled stay behind", async (
   const step = { indices: [1], values: new Float32Array(1000).fill(1) };
   for (const optimizer of [lazy, kept]) await optimizer.applyGradients([[step, table]]);
   const resize = table.resizeRows(2000);
-  setImmediate(() => lazy.dispose());
+  setImmediate(() => endings[what]!(lazy));
   await resize;
   expect([table.shape, kept.accumulators[0]!.shape]).toEqual([
     [2000, 1000],
     [2000, 1000],
   ]);
   await kept.applyGradients([[{ ...step, indices: [1999] }, table]]);
+  expect(lazy.variables.every(({ disposed }) => disposed)).toBe(true);
   await runtime.close();
 });
 

@@ -72,6 +72,40 @@ test("a synchronous step gives up a lane that ended in silence; the next step ha
   await device.close();
 });
 
+test("the room of such a step is nobody else's before the lane has ended", async () => {
+  let device: CpuDevice | undefined;
+  const memory = new MemoryPool(undefined, (arena) => device?.attach(arena));
+  const options = { threads: 2, inlineThreshold: 0, kernels: "auto", patience: 200 } as const;
+  device = new CpuDevice(options, memory, { laneLost() {} });
+  memory.ensureArena();
+  await device.ready();
+  const count = 40_000;
+  const { plan: dense } = plan(memory, count);
+  const arena = memory.arenas[0]!;
+  const indices = arena.allocate(4 * count)!.offset;
+  const update = dense.updates[0]!;
+  const segments = update.segments.map((segment) => {
+    const values = segment.gradient.kind === "dense" ? segment.gradient.offset : 0;
+    return { ...segment, gradient: { kind: "slices", indices, values, count } as const };
+  });
+  const step = { ...dense, updates: [{ ...update, segments }] };
+  const room = () => {
+    const block = arena.allocate(1)!;
+    arena.release(block);
+    return block.offset;
+  };
+  const before = room();
+  const ended = device.terminateLane(1);
+  const blocked = performance.now() + 100;
+  while (performance.now() < blocked);
+  expect(() => device.runSync(step)).toThrow(LaneLostError);
+  expect(room()).not.toBe(before);
+  await ended;
+  await new Promise(setImmediate);
+  expect(room()).toBe(before);
+  await device.close();
+});
+
 test("what ended a thread is the cause of the error", async () => {
   let device: CpuDevice | undefined;
   const memory = new MemoryPool(undefined, (arena) => device?.attach(arena));

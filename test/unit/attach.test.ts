@@ -184,6 +184,7 @@ describe("bad input", () => {
     ["null", null],
     ["a variable", table],
     ["half a handle", { version: handle.version, name: "table" }],
+    ["a handle that lost its memory on the way", { ...handle, guard: {} }],
     ["another version's handle", { ...handle, version: "0.0.9" }],
   ])("%s", (_, given) => {
     expect(() => Variable.attach(given as VariableHandle)).toThrow(ArgumentError);
@@ -194,7 +195,7 @@ describe("bad input", () => {
     expect(packageVersion).toBe(corePackage.version);
   });
 
-  test.each([{ writeable: true }, { writable: 1 }])("options %o", (options) => {
+  test.each([{ writeable: true }, { writable: 1 }, null, true])("options %o", (options) => {
     expect(() => Variable.attach(handle, options as AttachOptions)).toThrow(OptionError);
   });
 

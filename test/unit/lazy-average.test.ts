@@ -125,6 +125,22 @@ test("an optimizer that is disposed leaves the overwrites that rows have missed"
   expect(table.data[0]).toBe(0.75);
 });
 
+// momentum and its complement, rounded to a dtype, do not sum to 1: over many steps that would add up.
+test.each([
+  ["float16", 0.99, 2 ** -11],
+  ["float16", 0.9999, 2 ** -11],
+  ["float32", 0.9999, 2 ** -24],
+] as const)(
+  "the average of a row that rests stays at the row: %s, momentum %d",
+  (dtype, emaMomentum, roundoff) => {
+    const table = Variable.ones([2, 1], { dtype, runtime });
+    const optimizer = new Adagrad({ useEma: true, emaMomentum, sparseEma: "lazy", runtime });
+    for (let i = 0; i < 3000; i++) optimizer.applyGradientsSync([[{ indices: [0], values: [[0]] }, table]]);
+    // Both factors and their sum are rounded once.
+    expect(Math.abs(rowsOf(optimizer.averages[0]!)[1]! - 1)).toBeLessThanOrEqual(3 * roundoff);
+  },
+);
+
 test("a second optimizer keeps its averages eagerly", async () => {
   const { table, touch: first } = trained();
   const second = new Adagrad({ ...exact, sparseEma: "lazy", runtime });

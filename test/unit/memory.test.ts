@@ -1,4 +1,5 @@
-import { Adagrad, Runtime, Variable } from "@shardgrad/core";
+import { Adagrad, MemoryExhaustedError, Runtime, Variable } from "@shardgrad/core";
+import { MemoryPool } from "@shardgrad/workers";
 import { expect, test } from "vitest";
 import { Random } from "../support/random.js";
 
@@ -57,4 +58,22 @@ test("blocks do not collide in the caches: bases differ modulo large powers of t
   const runtime = new Runtime({ threads: 0 });
   const offsets = Array.from({ length: 4 }, () => Variable.zeros([1 << 20], { runtime }).data.byteOffset);
   expect(new Set(offsets.map((offset) => offset % (1 << 20))).size).toBe(4);
+});
+
+test("an array finds room in another memory where its own is full of what nothing was promised to", () => {
+  const memory = new MemoryPool(2 ** 20);
+  memory.ensureArena();
+  const [first] = memory.arenas;
+  const copied = first!.allocate(800_000)!; // as the copied gradients of a step
+  const { block, release } = memory.lend(400_000);
+  expect(block.arena.id).toBe(1);
+  first!.release(copied);
+  release();
+  expect(memory.arenas.map(({ reserved }) => reserved)).toEqual([0, 0]);
+});
+
+test("an array that is larger than a memory leaves none behind that was made in vain", () => {
+  const runtime = new Runtime({ threads: 0, arenaBytes: 2 ** 20 });
+  for (let i = 0; i < 3; i++) expect(() => runtime.allocate(2 ** 20)).toThrow(MemoryExhaustedError);
+  expect(runtime.memoryBytes).toBe(0);
 });

@@ -2,6 +2,7 @@ import {
   Adagrad,
   ArgumentError,
   DisposedVariableError,
+  DtypeError,
   Optimizer,
   OptionError,
   Runtime,
@@ -346,9 +347,14 @@ describe("refused, and nothing has changed", () => {
     ["a slot", optimizer.accumulators[0]!, 4, {}, ArgumentError],
     ["a variable that is gone", disposed, 4, {}, DisposedVariableError],
     ["an unknown option", table, 4, { init: "ones" }, OptionError],
+    ["options that are none", table, 4, loose(null), OptionError],
+    ["the initializer instead of options", table, 4, loose("ones"), OptionError],
     ["an initializer by an unknown name", table, 4, { initializer: "twos" }, OptionError],
     ["values for an initializer", table, 4, { initializer: [[1, 2]] }, OptionError],
     ["an initializer of another shape", table, 4, { initializer: () => [1] }, ShapeError],
+    ["an initializer that gives bigints", table, 4, { initializer: () => new BigInt64Array(2) }, DtypeError],
+    ["an initializer that promises", table, 4, { initializer: async () => thrower() }, ArgumentError],
+    ["an initializer that changes the shape", table, 4, { initializer: changer }, ShapeError],
     ["an initializer that throws", table, 4, { initializer: () => thrower() }, RangeError],
   ])("%s", async (_, variable, rows, options, error) => {
     const before = variable.shape;
@@ -367,6 +373,11 @@ describe("refused, and nothing has changed", () => {
     expect(() => new Variable(1, { reserveRows: 1, runtime })).toThrow(OptionError);
   });
 });
+
+function changer(shape: number[]): Float32Array {
+  shape[0] = 5;
+  return new Float32Array(10);
+}
 
 function thrower(): never {
   throw new RangeError("no values today");

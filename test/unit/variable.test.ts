@@ -72,6 +72,15 @@ describe("constructor", () => {
 });
 
 describe("initializers", () => {
+  test("what a function gives for float16 is bits in a Uint16Array, as with values, and numbers otherwise", () => {
+    const bits = Uint16Array.of(numberToHalf(1.5), 0x7e01);
+    const v = new Variable(() => bits, { shape: [2], dtype: "float16", runtime });
+    expect([...v.data]).toEqual([...bits]);
+    const numbers = new Variable(() => Float64Array.of(1.5, 2), { shape: [2], dtype: "float16", runtime });
+    expect(numbers.toArray()).toEqual([1.5, 2]);
+    expect(new Variable(() => Uint16Array.of(3), { shape: [1], runtime }).toArray()).toEqual([3]);
+  });
+
   test("zeros, ones and functions", () => {
     expect(Variable.zeros([2], { runtime }).toArray()).toEqual([0, 0]);
     expect(Variable.ones([2], { dtype: "float16", runtime }).toArray()).toEqual([1, 1]);

@@ -83,7 +83,7 @@ export class InProcessAggregator implements GradientAggregator {
     });
   }
 
-  /** Forgets the contributions: a step has used them. */
+  /** Forgets the contributions: a step has used them, or none can, as a table has other rows by now. */
   stepApplied(): void {
     this.#contributions = [];
   }

@@ -49,8 +49,8 @@ const MOST_STEP = 2 ** 32 - 2;
  *
  * **Rows** are given out in the order of the sightings, from 0. The same calls give the same rows on every machine.
  *
- * **Memory.** All of it is asked for at once: 23 to 34 bytes a row, and with `admitAfter` above 1 another 35 to 46 a
- * candidate. Strings are kept beside that.
+ * **Memory.** 23 to 34 bytes a row, and with `admitAfter` above 1 another 35 to 46 a candidate, asked for at once; strings
+ * are kept beside that. A list of freed rows, up to 4 bytes a row, is made as it is needed.
  *
  * @throws {OptionError} for options that are unknown or out of bounds.
  * @throws {RangeError} by the engine, if the memory cannot be had.

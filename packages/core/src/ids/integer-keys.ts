@@ -19,7 +19,8 @@ export class IntegerKeys implements Keys<Int32Array> {
 
   read(ids: IdBatch): Int32Array {
     if (isIntegerIdArray(ids)) {
-      const words = wordsOfArray(ids);
+      // Another thread must not change an id between its check, its hash and its copy in the map.
+      const words = wordsOfArray(ids.buffer instanceof SharedArrayBuffer ? ids.slice() : ids);
       if (this.#mayHoldOthers(ids)) {
         for (let i = 0; i < ids.length; i++) if (words[2 * i + 1]! < 0) this.#check(ids[i], i);
       }

@@ -1,4 +1,5 @@
 import type { StepOutcome, StepPlan } from "@shardgrad/workers";
+import { StateError } from "../errors/index.js";
 import { variableInternals } from "../variable/internals.js";
 import { catchUpOf, type LazyAverage } from "../variable/lazy-average.js";
 import type { Variable } from "../variable/variable.js";
@@ -15,8 +16,10 @@ export function ownLazy(step: PreparedStep, variable: Variable): LazyAverage | u
  * Brings lazy averages up to date where the step changes rows without saying which, or where nobody will note the
  * change: rows that are not up to date must not change. It gives no average and no row another meaning, so that a step
  * that fails afterwards has changed nothing.
+ * @throws StateError
  */
 export function* catchUp(step: PreparedStep): Generator<StepRequest, void, StepOutcome | undefined> {
+  for (const { variable } of step.pairs) refuseWhilePassing(variable);
   const needed = step.pairs.map(({ gradient, variable }) => {
     const { lazy } = variable[variableInternals];
     const byRow = gradient.kind === "slices" && step.average !== null && lazy === ownLazy(step, variable);
@@ -36,8 +39,19 @@ function* executing(
   lazies: readonly LazyAverage[],
 ): Generator<StepPlan, void, StepOutcome | undefined> {
   const clocks = lazies.map(({ clock }) => clock);
-  yield plan;
-  lazies.forEach((lazy, i) => {
-    lazy.caughtUp(clocks[i]);
-  });
+  for (const lazy of lazies) lazy.passing = true;
+  try {
+    yield plan;
+    lazies.forEach((lazy, i) => {
+      lazy.caughtUp(clocks[i]);
+    });
+  } finally {
+    for (const lazy of lazies) lazy.passing = false;
+  }
+}
+
+/** A synchronous step can come while threads bring its table up to date, by the same rows. */
+function refuseWhilePassing({ name, [variableInternals]: { lazy } }: Variable): void {
+  if (!lazy?.passing) return;
+  throw new StateError(`${name} is being brought up to date: await the call that does it first.`);
 }

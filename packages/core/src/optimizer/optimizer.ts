@@ -13,6 +13,7 @@ import { runtimeInternals } from "../runtime/internals.js";
 import type { Runtime } from "../runtime/runtime.js";
 import { type CustomSchedules, serializeSchedule } from "../schedules/index.js";
 import { variableInternals } from "../variable/internals.js";
+import { catchUpAtLast } from "../variable/last-catch-up.js";
 import { catchUpSync } from "../variable/lazy-average.js";
 import type { Variable } from "../variable/variable.js";
 import { OptimizerAttributes, optimizerState } from "./attributes.js";
@@ -216,7 +217,8 @@ export abstract class Optimizer extends OptimizerAttributes {
   /**
    * Gives every variable its average's value; call it at the end of training. Nothing without `useEma`.
    * Source: Keras 2.9.0 `Optimizer.finalize_variable_values`.
-   * @throws StateError before the first step or while steps are pending; StaleValuesError when values are on a device
+   * @throws StateError before the first step or while steps are pending, with lazy averages those of other optimizers too;
+   *   StaleValuesError when values are on a device
    *   (`await runtime.synchronize()` first); ArgumentError for a list of another
    *   length than the averages; UnknownVariableError, DuplicateVariableError, DisposedVariableError
    */
@@ -229,7 +231,9 @@ export abstract class Optimizer extends OptimizerAttributes {
     checkVariables(variables, state.runtimeFor());
     state.checkKnown(variables);
     for (const variable of variables) variable[variableInternals].storage.refuseStale();
-    for (const lazy of state.lazies) catchUpSync(lazy);
+    const { lazies } = state;
+    if (lazies.length > 0) state.refuseWhileQueueRuns("finalizeVariableValues");
+    for (const lazy of lazies) catchUpSync(lazy);
     for (const variable of variables) copyValues(state.averageOf(variable)!, variable);
     if (this.wants("finalize"))
       this.emit("finalize", { iterations: state.iterations, variables: [...variables] });
@@ -268,13 +272,19 @@ export abstract class Optimizer extends OptimizerAttributes {
     return new Class(runtime === undefined ? options : { ...options, runtime });
   }
 
-  /** Gives the memory of all slots back. The optimizer must not be used afterwards. */
+  /**
+   * Gives the memory of all slots back, at the end of the step that uses it if there is one. The optimizer must not be
+   * used afterwards.
+   */
   dispose(): void {
     const state = this[optimizerState];
     state.disposed = true;
     // Overwrites that rows have missed would be lost with the averages.
-    for (const lazy of state.lazies) catchUpSync(lazy);
-    state.slots.dropFrom(0);
+    catchUpAtLast(
+      state.lazies,
+      () => state.slots.dropFrom(0),
+      (error) => this.report(error),
+    );
   }
 
   [Symbol.dispose](): void {

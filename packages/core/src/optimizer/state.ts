@@ -135,9 +135,14 @@ export class OptimizerState {
   }
 
   /** @throws StateError */
-  refuseWhilePending(call: string): void {
-    if (this.pending === 0) return;
-    throw new StateError(`${call}: ${this.pending} asynchronous steps are pending; await them first.`);
+  refuseWhilePending(call: string, pending = this.pending): void {
+    if (pending === 0) return;
+    throw new StateError(`${call}: ${pending} asynchronous steps are pending; await them first.`);
+  }
+
+  /** The same with what other optimizers and variables have in the queue of the runtime. @throws StateError */
+  refuseWhileQueueRuns(call: string): void {
+    this.refuseWhilePending(call, this.runtimeFor()[runtimeInternals].queue.pending);
   }
 }
 

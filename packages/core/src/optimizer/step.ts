@@ -78,6 +78,7 @@ export function* performStep(
   const kernels = variables.map(step.kernelsOf);
   checkSlots(step, variables, kernels);
   const letGo = holdAll([...variables, ...step.slots]);
+  let ended: Promise<unknown> | undefined;
   try {
     if (step.pending !== undefined) yield* writing("paused", step.slots, fill(step.pending));
     step.filled?.();
@@ -87,10 +88,16 @@ export function* performStep(
   } catch (error) {
     if (!(error instanceof LaneLostError)) throw error;
     freeRows(error, variables);
+    ended = error.ended;
     throw new WorkerLostError({ damage: variableDamage(error, step), cause: error });
   } finally {
-    staging.release();
-    letGo();
+    const release = () => {
+      staging.release();
+      letGo();
+    };
+    // A thread that was given up may read and write for a moment still.
+    if (ended === undefined) release();
+    else void ended.then(release);
   }
 }
 

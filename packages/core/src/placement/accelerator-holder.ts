@@ -97,6 +97,11 @@ export class AcceleratorHolder implements Residency {
     return this.copies.at(arrays).length > 0;
   }
 
+  /** Whether the current values of some of the arrays are on the accelerator only. */
+  isAway(arrays: readonly ArrayPlace[]): boolean {
+    return !this.copies.at(arrays).every(isHome);
+  }
+
   /** Brings arrays home, with what steps change together with them, and off the accelerator. */
   async leave(arrays: readonly ArrayPlace[]): Promise<void> {
     await this.moveHome(this.copies.at(arrays));

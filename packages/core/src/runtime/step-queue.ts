@@ -38,11 +38,16 @@ export class StepQueue {
   run<T>(step: () => T | Promise<T>, signal?: AbortSignal): Promise<T> {
     if (this.#closed) return Promise.reject(new ClosedRuntimeError());
     if (signal?.aborted) return Promise.reject(signal.reason);
-    if (!this.#running) return this.#start(step);
-    if (this.#waiting.length >= this.#maxWaiting) {
+    if (this.#running && this.#waiting.length >= this.#maxWaiting) {
       const message = `The queue of the runtime is full: ${this.#waiting.length} steps are waiting (maxQueue).`;
       return Promise.reject(new QueueFullError(message));
     }
+    return this.runAlways(step, signal);
+  }
+
+  /** The same for work that must come behind what waits or runs, in a closed or full queue, too. */
+  runAlways<T>(step: () => T | Promise<T>, signal?: AbortSignal): Promise<T> {
+    if (!this.#running) return this.#start(step);
     return new Promise<T>((resolve, reject) => {
       const entry: Waiting = {
         start: () => {

@@ -1,6 +1,7 @@
 import { type DType, type TypedArray, viewOf } from "@shardgrad/workers";
 import { OptionError, SplitVariableError, StateError } from "../errors/index.js";
 import type { RowIndices } from "../gradients/indexed-slices.js";
+import { checkOptions } from "../schedules/options.js";
 import { checkGather, type Readable, readAll } from "./gather.js";
 import { checkHandle, type VariableHandle } from "./handle.js";
 import { SharedHeader } from "./header.js";
@@ -124,13 +125,8 @@ export class AttachedVariable {
 }
 
 function checkAttachOptions(options: AttachOptions): boolean {
-  for (const [name, value] of Object.entries(options)) {
-    if (name !== "writable") {
-      const message = `Unknown option \`${name}\` of Variable.attach.`;
-      throw new OptionError({ argument: name, received: value, expected: "writable", message });
-    }
-    if (value !== undefined && typeof value !== "boolean")
-      throw new OptionError({ argument: name, received: value, expected: "true or false" });
-  }
-  return options.writable ?? false;
+  checkOptions("Variable.attach", options, { writable: "writable" });
+  const { writable = false } = options;
+  if (typeof writable === "boolean") return writable;
+  throw new OptionError({ argument: "writable", received: writable, expected: "true or false" });
 }

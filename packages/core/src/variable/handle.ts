@@ -92,7 +92,8 @@ export function makeHandle(variable: Described, internals: VariableInternals): V
 export function checkHandle(handle: unknown): asserts handle is VariableHandle {
   const given = handle as Partial<VariableHandle> | null | undefined;
   const version = given?.version;
-  if (typeof version !== "string" || !(given?.header instanceof SharedArrayBuffer)) {
+  const isWhole = [given?.header, given?.guard].every((part) => part instanceof SharedArrayBuffer);
+  if (typeof version !== "string" || !isWhole) {
     const expected = "what `variable.handle()` returned";
     throw new ArgumentError({ argument: "handle", received: handle, expected });
   }

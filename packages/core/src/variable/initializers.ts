@@ -1,9 +1,20 @@
 import type { DType, TypedArray } from "@shardgrad/workers";
-import { OptionError, ShapeError } from "../errors/index.js";
+import { DtypeError, OptionError, ShapeError } from "../errors/index.js";
 import { normalSource, uniformSource } from "./random.js";
-import { bitsOf, flatten, type NestedArray, shapeOfNested, sizeOf, writeNumbers } from "./values.js";
+import {
+  bitsOf,
+  dtypeOfArray,
+  flatten,
+  type NestedArray,
+  shapeOfNested,
+  sizeOf,
+  writeNumbers,
+} from "./values.js";
 
-/** Fills a new variable: a name, or a function that returns its values (flat or nested). */
+/**
+ * Fills a new variable: a name, or a function that returns its values, flat or nested. A Uint16Array holds the bit patterns of
+ * a float16 variable, as everywhere, and numbers for others.
+ */
 export type Initializer =
   | "zeros"
   | "ones"
@@ -144,13 +155,27 @@ function fromInitializer(
 ): Fill {
   const { filler } = initializer as FillingInitializer;
   if (filler !== undefined) return filler(dtype);
-  const result = initializer(shape, dtype);
+  // A copy of the shape, which is the caller's to change.
+  const result: unknown = initializer([...shape], dtype);
+  if (result instanceof Promise) result.catch(() => {}); // refused below, whatever becomes of it
+  const argument = "initializer";
   const flat = ArrayBuffer.isView(result)
-    ? (result as unknown as ArrayLike<number>)
-    : flatten(result as NestedArray, shapeOfNested(result as NestedArray), "initializer");
+    ? numbersOf(result)
+    : flatten(result as NestedArray, shapeOfNested(result as NestedArray), argument);
   if (flat.length !== sizeOf(shape)) {
     const expected = `values of shape [${shape.join(", ")}]`;
-    throw new ShapeError({ argument: "initializer", received: result, expected });
+    throw new ShapeError({ argument, received: result, expected });
+  }
+  if (ArrayBuffer.isView(result) && dtypeOfArray(result) === dtype) {
+    const source = bitsOf(flat as TypedArray);
+    return (view, start) => view.set(source.subarray(start, start + view.length));
   }
   return (view, start) => writeNumbers(dtype, view, flat, start);
+}
+
+/** @throws DtypeError for a view of anything but numbers */
+function numbersOf(view: ArrayBufferView): ArrayLike<number> {
+  const isOther = view instanceof DataView || view instanceof BigInt64Array || view instanceof BigUint64Array;
+  if (!isOther) return view as unknown as ArrayLike<number>;
+  throw new DtypeError({ argument: "initializer", received: view, expected: "a typed array of numbers" });
 }

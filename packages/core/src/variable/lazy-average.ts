@@ -17,7 +17,6 @@ import { follow, type PreparedRows, type RowFollower, type RowResize } from "./f
 import { variableInternals } from "./internals.js";
 import { overwriteListLength } from "./lazy-room.js";
 import type { StorageSegment } from "./segments.js";
-import { roundTo } from "./values.js";
 import type { Variable } from "./variable.js";
 import { closeWrites, openWrites, writeNow } from "./writes.js";
 
@@ -59,6 +58,8 @@ export class LazyAverage implements RowFollower {
   #clock: number;
   #floor: number;
   #overwrites = 0;
+  /** Whether threads bring the table up to date now, which nobody else may do meanwhile. */
+  passing = false;
 
   /** @throws MemoryExhaustedError: nothing has changed */
   constructor(memory: MemoryPool, variable: Variable, average: Variable, options: LazyAverageOptions) {
@@ -103,6 +104,11 @@ export class LazyAverage implements RowFollower {
   /** Averages of the table until now. */
   get clock(): number {
     return this.#clock;
+  }
+
+  /** Whether the table was disposed of, or the average is gone: the memory may be another's. */
+  get isOver(): boolean {
+    return this.#freed || this.variable.disposed;
   }
 
   /** Whether some rows are not up to date. */
@@ -248,10 +254,10 @@ export class LazyAverage implements RowFollower {
       words[lazyWords.clock] = this.#clock;
       words[lazyWords.floor] = this.#floor;
       const numbers = new Float64Array(words.buffer, block.offset, LAZY_BLOCK_BYTES / 8);
-      const rounded = roundTo(this.variable.dtype, momentum);
-      numbers[lazyNumbers.momentum] = rounded;
-      numbers[lazyNumbers.complement] = roundTo(this.variable.dtype, 1 - momentum);
-      numbers.set(powerTable(rounded), lazyNumbers.powers);
+      // Not rounded to the dtype: kernels round what they use, and so the factors of many averages sum to 1.
+      numbers[lazyNumbers.momentum] = momentum;
+      numbers[lazyNumbers.complement] = 1 - momentum;
+      numbers.set(powerTable(momentum), lazyNumbers.powers);
     });
   }
 
@@ -295,14 +301,18 @@ export function catchUpOf(variable: Variable, lazy: LazyAverage | undefined): Up
 
 /** Catches up as a step of its own. @throws WorkerLostError */
 export async function catchUpAsync(lazy: LazyAverage): Promise<void> {
-  if (!lazy.behind) return;
+  if (!lazy.behind || lazy.isOver) return;
   const { variable, average } = lazy;
-  const held = [variable, average].map((array) => array[variableInternals].storage);
+  const { runtime, storage } = variable[variableInternals];
+  const { device, placed } = runtime[runtimeInternals];
+  const held = [storage, average[variableInternals].storage];
   for (const storage of held) storage.hold();
   openWrites("device", [variable, average]);
   const { clock } = lazy;
+  // A device does what it is given in order.
+  lazy.passing = !placed?.isAway(storage.segments);
   try {
-    await variable[variableInternals].runtime[runtimeInternals].device.run(lazy.plan);
+    await device.run(lazy.plan);
     lazy.caughtUp(clock);
     closeWrites("device", [variable, average]);
   } catch (error) {
@@ -315,13 +325,14 @@ export async function catchUpAsync(lazy: LazyAverage): Promise<void> {
     }));
     throw new WorkerLostError({ damage, cause: error });
   } finally {
+    lazy.passing = false;
     for (const storage of held) storage.letGo();
   }
 }
 
-/** Catches up on the calling thread. The caller makes sure that no step runs. */
+/** The same on the calling thread. The caller makes sure that no step runs. */
 export function catchUpSync(lazy: LazyAverage): void {
-  if (!lazy.behind) return;
+  if (!lazy.behind || lazy.isOver) return;
   const { variable, average } = lazy;
   writeNow([variable, average], () => {
     variable[variableInternals].runtime[runtimeInternals].device.runSync(lazy.plan);

@@ -1,6 +1,7 @@
 import { MemoryExhaustedError } from "@shardgrad/workers";
 import { ArgumentError, ClosedRuntimeError, OptionError, ShapeError, StateError } from "../errors/index.js";
 import { runtimeInternals } from "../runtime/internals.js";
+import { checkOptions } from "../schedules/options.js";
 import { fillInParts } from "./fill-in-parts.js";
 import type { PreparedRows, RowFollower, RowResize } from "./followers.js";
 import { type Initializer, newValues } from "./initializers.js";
@@ -22,8 +23,9 @@ export async function resizeInTurn(variable: Variable, rows: number, options: Re
   await queue.run(async () => {
     const turn = share.turn();
     if (turn !== undefined) await turn;
-    const { segments } = variable[variableInternals].storage;
-    if (placed?.has(segments)) await placed.leave(segments);
+    const { storage } = variable[variableInternals];
+    if (placed?.has(storage.segments)) await placed.leave(storage.segments);
+    for (let reads = storage.readsEnded(); reads !== undefined; reads = storage.readsEnded()) await reads;
     for (const _ of resize(variable, rows, options)) await eventLoopTurn();
   });
 }
@@ -153,11 +155,10 @@ function checkResize(variable: Variable, rows: unknown, options: ResizeOptions):
       expected: `an integer from 0 to ${MOST_ROWS}`,
     });
   }
-  for (const [key, value] of Object.entries(options)) {
-    if (key === "initializer" && isInitializer(value)) continue;
-    const expected = key === "initializer" ? '"zeros", "ones" or a function' : "no option but `initializer`";
-    throw new OptionError({ argument: key, received: value, expected });
-  }
+  checkOptions("resizeRows", options, { initializer: "initializer" });
+  if (isInitializer(options.initializer)) return;
+  const expected = '"zeros", "ones" or a function';
+  throw new OptionError({ argument: "initializer", received: options.initializer, expected });
 }
 
 /** Kernels take row numbers as u32. */

@@ -28,7 +28,7 @@ const BATCH_ROWS = 64;
 const BATCH_BYTES = 65_536;
 /** Row blocks of at least so many bytes are copied as a whole where all rows are wanted. */
 const WHOLE_BLOCK = 1024;
-/** Row numbers that are listed at a time otherwise. */
+/** Most rows that are copied together, or listed, otherwise. */
 const LISTED = 4096;
 
 /** @param checksAlive - false for the owner, which holds the memory while it reads */
@@ -65,6 +65,8 @@ class RowReader implements Reader {
   readonly #local = new Uint32Array(BATCH_ROWS);
   readonly #seen = new Int32Array(BATCH_ROWS);
   readonly #partOfRow: Part[] = [];
+  /** Of row blocks that are copied together. */
+  readonly #seenOfBlocks = new Int32Array(LISTED + 1);
   /** Positions of the rows that have to be read again. */
   readonly #failed = new Uint32Array(BATCH_ROWS);
 
@@ -186,7 +188,9 @@ class RowReader implements Reader {
       this.#guard.enter();
       this.#openParts(target.unit);
       if (this.#guard.lazy || rowsOfBlock * this.#rowBytes < WHOLE_BLOCK) {
-        row = this.#readListed(row, first, Math.min(end, row + LISTED), target);
+        const some = Math.min(LISTED, Math.ceil(BATCH_BYTES / this.#rowBytes));
+        const to = Math.min(end, row + some);
+        row = this.#copyBlocks(row, to, row - first, target) ? to : this.#readListed(row, first, to, target);
         continue;
       }
       const part = this.#partOf(row);
@@ -205,6 +209,33 @@ class RowReader implements Reader {
         patience.pause();
       }
     }
+  }
+
+  /** Copies rows of small blocks all at once, after `enter`; false where some must be copied again, or one by one. */
+  #copyBlocks(row: number, end: number, at: number, target: RowTarget): boolean {
+    const part = this.#partOf(row);
+    if (this.#guard.lazy || part === undefined || end > part.endRow) return false;
+    const { firstRow, source, versions } = part;
+    const { shift } = this.#layout;
+    const mask = versions.length - 1;
+    const from = (row - firstRow) >>> shift;
+    const to = ((end - 1 - firstRow) >>> shift) + 1;
+    const seen = this.#seenOfBlocks;
+    let all = 0;
+    for (let block = from; block < to; block++) {
+      const word = versions[block & mask]!;
+      seen[block - from] = word;
+      all |= word;
+    }
+    if ((all & 1) === 1) return false;
+    fence();
+    const size = this.#rowBytes / target.unit;
+    const rows = source.subarray((row - firstRow) * size, (end - firstRow) * size);
+    (target.units as Int32Array).set(rows as Int32Array, at * size);
+    fence();
+    for (let block = from; block < to; block++)
+      if (versions[block & mask] !== seen[block - from]) return false;
+    return this.#guard.left();
   }
 
   #readListed(row: number, first: number, end: number, { values }: RowTarget): number {

@@ -3,7 +3,7 @@ import { ArgumentError, StateError } from "../errors/index.js";
 import { runtimeInternals } from "../runtime/internals.js";
 import { AttachedVariable, type AttachOptions } from "./attached.js";
 import { describe } from "./describe.js";
-import type { VariableHandle } from "./handle.js";
+import { readableOf, type VariableHandle } from "./handle.js";
 import {
   type Initializer,
   initialValues,
@@ -19,6 +19,7 @@ import { besideOptions, type VariableOptions } from "./options.js";
 import { refuseWhenDisposed } from "./read-guard.js";
 import { ReadableVariable } from "./readable-variable.js";
 import { type ResizeOptions, resizeAtOnce, resizeInTurn } from "./resize.js";
+import { targetOf } from "./row-layout.js";
 import type { NestedArray } from "./values.js";
 import { writeNow } from "./writes.js";
 
@@ -99,21 +100,29 @@ export class Variable extends ReadableVariable {
   }
 
   /**
-   * A copy of the values as they are after the steps that have ended, wherever the variable lives.
+   * A copy of the present values, wherever the variable lives: from a device as after the steps that have ended, of this
+   * machine's memory row by row as `gather`.
    *
    * @returns a typed array of `size` elements; float16 as bit patterns
-   * @throws (rejects) DisposedVariableError; as `materialize` where averages are kept lazily
+   * @throws (rejects) DisposedVariableError, StateError as `gather`; as `materialize` where averages are kept lazily on a device
    * @example
    * import { Variable } from "@shardgrad/core";
    * console.log(await new Variable([[1, 2], [3, 4]]).read()); // Float32Array(4) [ 1, 2, 3, 4 ]
    */
   async read(): Promise<TypedArray> {
     refuseWhenDisposed(this);
-    const { lazy, storage } = this[variableInternals];
-    if (lazy?.behind) await this.materialize();
+    const internals = this[variableInternals];
+    const { lazy, storage, runtime } = internals;
+    if (lazy?.behind && runtime[runtimeInternals].placed?.has(storage.segments)) {
+      await this.materialize();
+      refuseWhenDisposed(this);
+    }
     const { bytes } = dtypeInfo[this.dtype];
     const target = viewOf(this.dtype, new ArrayBuffer(this.size * bytes), 0, this.size);
-    await storage.read(target);
+    await storage.read(target, () => {
+      const { layout, reader, rows } = readableOf(this, internals);
+      reader.readRows(0, rows, targetOf(layout, target));
+    });
     return target;
   }
 
@@ -122,7 +131,8 @@ export class Variable extends ReadableVariable {
    * have missed are in `data` afterwards. Of an average: the same for the variable that it is the average of. Runs in
    * the order of the steps and costs a pass over the table; nothing where nothing is behind. A table that lives on a device
    * is brought up to date there: `await runtime.synchronize()` before `data`.
-   * @throws (rejects) DisposedVariableError, ClosedRuntimeError, QueueFullError, WorkerLostError
+   * @throws (rejects) DisposedVariableError, also for the average of a disposed variable; ClosedRuntimeError,
+   *   QueueFullError, WorkerLostError
    * @example
    * import { Adagrad, Variable } from "@shardgrad/core";
    * const table = Variable.ones([1000, 4]);
@@ -134,8 +144,11 @@ export class Variable extends ReadableVariable {
   async materialize(): Promise<void> {
     refuseWhenDisposed(this);
     await this[variableInternals].runtime[runtimeInternals].queue.run(async () => {
+      refuseWhenDisposed(this);
       const { lazy } = this[variableInternals];
-      if (lazy !== undefined) await catchUpAsync(lazy);
+      if (lazy === undefined) return;
+      refuseWhenDisposed(lazy.variable);
+      await catchUpAsync(lazy);
     });
   }
 

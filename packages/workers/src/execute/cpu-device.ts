@@ -9,6 +9,7 @@ import type { StepOutcome, StepPlan } from "../plan/contract.js";
 import { lower } from "../plan/lower.js";
 import type { Scratch } from "../plan/lowering.js";
 import { groupCount, type ProgramWriter } from "../plan/program.js";
+import { LaneLostError } from "./lane-lost-error.js";
 import { alone, LaneRunner } from "./lane-runner.js";
 import { type PoolEvents, WorkerPool } from "./worker-pool.js";
 
@@ -95,12 +96,18 @@ export class CpuDevice {
     const pool = this.#pool;
     if (this.runsInline(plan) || pool === undefined || pool.lanes === 1) return this.#runInline(plan);
     const scratch = new StepScratch(this.#memory, this.#runner);
+    let ended: Promise<unknown> | undefined;
     try {
       const writer = lower(plan, pool.lanes, scratch);
       if (!pool.canRunSync(writer)) return this.#runInline(plan);
       return this.#outcome("workers", plan, pool.runSync(writer, this.#runner));
+    } catch (error) {
+      if (error instanceof LaneLostError) ended = error.ended;
+      throw error;
     } finally {
-      scratch.release();
+      // A lane that was given up may write there for a moment still.
+      if (ended === undefined) scratch.release();
+      else void ended.then(() => scratch.release());
     }
   }
 

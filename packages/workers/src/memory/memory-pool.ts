@@ -74,7 +74,7 @@ export class MemoryPool {
   reserve(bytes: number, more = 0): Home {
     const each = aloneBytes(bytes);
     // Beyond what a memory has it would find no place in one that is empty, either.
-    const most = Math.floor((Math.floor(this.#maxBytes / PAGE) - 1) * PAGE * (1 - SLACK));
+    const most = Math.floor(capacityOf(this.#maxBytes) * (1 - SLACK));
     const all = ARRAYS_BESIDE * each;
     return this.#promise(Math.max(all, Math.min(all + aloneBytes(more), most)), each);
   }
@@ -82,22 +82,48 @@ export class MemoryPool {
   /**
    * A block for a gradient, and how to give it back. Beside a variable it takes the room that is kept for one
    * gradient; further ones get room of their own, in the same memory where that has some left.
+   * @throws MemoryExhaustedError
    */
   lend(bytes: number, beside?: Home): { readonly block: Block; readonly release: () => void } {
     const inside = beside !== undefined && !beside.gradientLent && bytes <= beside.gradientBytes;
-    const place = inside ? beside : this.#promise(aloneBytes(bytes), 0, beside?.arena);
-    const block = this.allocateAt(place, bytes);
-    if (inside) beside.gradientLent = true;
+    if (!inside) return this.#lendAlone(bytes, beside?.arena);
+    const block = this.allocateAt(beside, bytes);
+    beside.gradientLent = true;
     const release = () => {
-      if (inside) beside.gradientLent = false;
-      this.releaseAt(place, block);
+      beside.gradientLent = false;
+      this.releaseAt(beside, block);
     };
     return { block, release };
   }
 
-  #promise(reserved: number, gradientBytes: number, first?: Arena): Home {
-    const fits = (arena: Arena) => arena.reserved + reserved <= arena.capacity * (1 - SLACK);
-    const arena = first !== undefined && fits(first) ? first : (this.arenas.find(fits) ?? this.#addArena());
+  /** In the `first` memory, or in another one, or in a new one. */
+  #lendAlone(bytes: number, first: Arena | undefined): ReturnType<MemoryPool["lend"]> {
+    const needed = aloneBytes(bytes);
+    const known = first === undefined ? this.arenas : [first, ...this.arenas];
+    for (const arena of known.filter((each) => hasRoom(each, needed))) {
+      // What nothing was promised to, such as the copied gradients of a step, may lie where there should be room.
+      const block = arena.allocate(bytes);
+      if (block !== undefined) return this.#lent(arena, needed, block);
+    }
+    // A memory that is made in vain would stay.
+    if (spaceOf(bytes) > capacityOf(this.#maxBytes)) throw new MemoryExhaustedError(bytes);
+    const arena = this.#addArena();
+    const block = arena.allocate(bytes);
+    if (block === undefined) throw new MemoryExhaustedError(bytes);
+    return this.#lent(arena, needed, block);
+  }
+
+  #lent(arena: Arena, reserved: number, block: Block): ReturnType<MemoryPool["lend"]> {
+    arena.reserved += reserved;
+    const release = () => {
+      arena.release(block);
+      arena.reserved -= reserved;
+    };
+    return { block, release };
+  }
+
+  #promise(reserved: number, gradientBytes: number): Home {
+    const arena = this.arenas.find((each) => hasRoom(each, reserved)) ?? this.#addArena();
     arena.reserved += reserved;
     return { arena, reserved, gradientBytes, users: 0, gradientLent: false };
   }
@@ -150,6 +176,15 @@ export class MemoryPool {
     this.#onArena(arena);
     return arena;
   }
+}
+
+/** Bytes that blocks can take in a memory of so many. */
+function capacityOf(maxBytes: number): number {
+  return (Math.floor(maxBytes / PAGE) - 1) * PAGE;
+}
+
+function hasRoom(arena: Arena, bytes: number): boolean {
+  return arena.reserved + bytes <= arena.capacity * (1 - SLACK);
 }
 
 /** @throws MemoryExhaustedError when the process has no address space left for it */

@@ -112,7 +112,8 @@ function laneScratch(
   bytes: number,
   reachesAll: boolean,
 ): number {
-  const key = `${memory}/${lane}/${bytes}`;
+  // Room of the ones may lie in another memory, which kernels of the others do not reach.
+  const key = `${memory}/${lane}/${bytes}/${reachesAll}`;
   const found = rowScratch.get(key);
   if (found !== undefined) return found;
   const offset = reachesAll ? scratch.takeNear(memory, bytes) : scratch.take(memory, bytes);
