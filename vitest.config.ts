@@ -2,7 +2,7 @@ import { existsSync } from "node:fs";
 import { createRequire } from "node:module";
 import { defineConfig } from "vitest/config";
 import { stubCudaMissing } from "./test/gpu/stub-cuda-missing.js";
-import { softwareVulkanMissing } from "./test/support/software-vulkan.js";
+import { lavapipeMissing, softwareVulkanMissing } from "./test/support/software-vulkan.js";
 import { hasTfjsNode } from "./test/support/tfjs-node.js";
 
 /** One project for each promise; `npx vitest run --project golden` runs one of them. */
@@ -33,11 +33,20 @@ const seconds = 1000;
 
 const withoutVulkan = softwareVulkanMissing();
 if (withoutVulkan !== undefined) console.log(`The tests on WebGPU are left out: ${withoutVulkan}.`);
+const withoutLavapipe = lavapipeMissing();
+if (withoutLavapipe !== undefined) console.log(`The tests on lavapipe are left out: ${withoutLavapipe}.`);
 
-/** The same tests with what can go there on WebGPU, on a software driver. */
+/** The same tests with what can go there on WebGPU, on the software drivers that are here. */
 function onWebGpu(name: string, include: string[]) {
-  const env = { SHARDGRAD_TEST_DEVICE: "webgpu" };
-  return withoutVulkan === undefined ? [project(`${name}-webgpu`, include, 60 * seconds, env)] : [];
+  const on = (driver: string, device: string) =>
+    project(`${name}-${device}`, include, 60 * seconds, {
+      SHARDGRAD_TEST_DEVICE: "webgpu",
+      SHARDGRAD_TEST_VULKAN: driver,
+    });
+  return [
+    ...(withoutVulkan === undefined ? [on("swiftshader", "webgpu")] : []),
+    ...(withoutLavapipe === undefined ? [on("lavapipe", "lavapipe")] : []),
+  ];
 }
 
 if (!hasTfjsNode) {
@@ -46,8 +55,8 @@ if (!hasTfjsNode) {
 const tfBackends = hasTfjsNode ? ["cpu", "wasm", "tensorflow"] : ["cpu", "wasm"];
 
 /** The same tests with the back ends of tfjs that run on a processor. */
-function onTfjs(name: string, include: string[]) {
-  return tfBackends.map((backend) =>
+function onTfjs(name: string, include: string[], backends = tfBackends) {
+  return backends.map((backend) =>
     project(`${name}-tfjs-${backend}`, include, 60 * seconds, {
       SHARDGRAD_TEST_DEVICE: "tfjs",
       SHARDGRAD_TEST_TF: backend,
@@ -80,14 +89,16 @@ export default defineConfig({
           SHARDGRAD_TEST_KERNELS: kernels,
         }),
       ),
-      project("gpu", ["test/gpu/**/*.test.ts"], 60 * seconds),
+      project("gpu", ["test/gpu/*.test.ts"], 60 * seconds),
       ...onWebGpu("contract", ["test/contract/devices.test.ts"]),
       ...onWebGpu("golden", ["test/golden/trajectories.test.ts"]),
       ...onTfjs("contract", ["test/contract/devices.test.ts"]),
       ...onTfjs("golden", ["test/golden/trajectories.test.ts"]),
       ...onCuda("contract", ["test/contract/devices.test.ts"]),
       ...onCuda("golden", ["test/golden/trajectories.test.ts"]),
-      ...onCuda("gpu", ["test/gpu/random-steps.test.ts"]),
+      ...onWebGpu("gpu", ["test/gpu/shared/*.test.ts"]),
+      ...onCuda("gpu", ["test/gpu/shared/*.test.ts"]),
+      ...onTfjs("gpu", ["test/gpu/shared/*.test.ts"], ["cpu"]),
       project("examples", ["test/examples/**/*.test.ts"], 120 * seconds),
       project("types", ["test/types/**/*.test.ts"], 120 * seconds),
       project("package", ["test/package/**/*.test.ts"], 180 * seconds),

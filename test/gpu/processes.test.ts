@@ -1,8 +1,9 @@
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { runInChild } from "../support/child.js";
-import { softwareDriver } from "../support/software-vulkan.js";
-import { missing } from "./software-device.js";
+import { softwareDriver, softwareVulkanMissing } from "../support/software-vulkan.js";
+
+const missing = softwareVulkanMissing();
 
 /** Trains once on the software device, in a process of its own; `more` comes after it. */
 function training(more = ""): string {

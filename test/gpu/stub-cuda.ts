@@ -24,6 +24,7 @@ export class StubCuda {
   readonly #fail: Control;
   readonly #takeLog: Control;
   readonly #left: Control;
+  readonly #failed: Control;
 
   constructor(path: string) {
     this.path = path;
@@ -33,6 +34,7 @@ export class StubCuda {
     this.#fail = library.func("stubFail", "void", ["str", "int", "int", "int"]);
     this.#takeLog = library.func("stubTakeLog", "size_t", ["void *", "size_t"]);
     this.#left = library.func("stubLeft", "int", []);
+    this.#failed = library.func("stubFailed", "int", []);
   }
 
   reset(seed = 1): void {
@@ -59,6 +61,11 @@ export class StubCuda {
   /** How many things of the driver were not given back. */
   get left(): number {
     return this.#left();
+  }
+
+  /** How many calls have failed as they were told to. */
+  get failures(): number {
+    return this.#failed();
   }
 
   async open(options: OpenCudaOptions = {}) {

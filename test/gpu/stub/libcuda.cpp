@@ -23,6 +23,7 @@ static int begin(const char *name, const std::string &details, bool needsContext
   if (found != device.failures.end() && found->second.after-- == 0) {
     const failure told = found->second;
     device.failures.erase(found);
+    device.failed++;
     if (told.sticky) device.sticky = told.result;
     return told.result;
   }
@@ -307,7 +308,10 @@ API int cuLaunchKernel(handle function, unsigned gridX, unsigned gridY, unsigned
   const unsigned seed = device.random();
   return enqueue(stream, [=] {
     const auto told = device.failures.find("execution");
-    if (told != device.failures.end() && told->second.after-- == 0) return told->second.result;
+    if (told != device.failures.end() && told->second.after-- == 0) {
+      device.failed++;
+      return told->second.result;
+    }
     emulate(*code, launch, gridX, blockX, seed);
     return 0;
   });

@@ -22,7 +22,7 @@ API void stubReset() {
   device.streams.clear();
   device.events.clear();
   device.used = 0;
-  device.sticky = device.retained = device.unanswered = 0;
+  device.sticky = device.retained = device.unanswered = device.failed = 0;
 }
 
 API void stubSet(const char *name, long long value) {
@@ -51,3 +51,6 @@ API int stubLeft() {
   return (int)(device.allocations.size() + device.registered.size() + device.streams.size() + device.events.size()) +
          device.retained;
 }
+
+// How many calls have failed as they were told to.
+API int stubFailed() { return device.failed; }
