@@ -50,7 +50,6 @@ export const cuda: TestedAccelerator = {
     { name: "cuMemsetD8Async", rare: true },
     { name: "cuMemHostRegister_v2", rare: true },
     { name: "cuEventCreate", rare: true },
-    { name: "cuMemFree_v2", rare: true },
   ],
   fail: (call, after) => stub.fail(call, LAUNCH_FAILED, { after, sticky: true }),
   get failed() {

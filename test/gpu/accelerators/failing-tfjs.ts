@@ -22,7 +22,17 @@ export class FailingTfjs {
       typeof value === "function" ? this.#wrapped(name, value as Operation) : value,
     ]);
     this.module = { ...Object.fromEntries(wrapped), default: undefined };
-    const backend = tf.backend() as unknown as { read: Operation };
+    this.#wrapBackend();
+  }
+
+  /** Sets the back end again after a reset. */
+  async load(): Promise<void> {
+    await tfWith("cpu");
+    this.#wrapBackend();
+  }
+
+  #wrapBackend(): void {
+    const backend = this.tf.backend() as unknown as { read: Operation };
     backend.read = this.#wrapped("read", backend.read.bind(backend));
   }
 

@@ -43,8 +43,11 @@ export const tfjs: TestedAccelerator = {
     return failing.failed;
   },
   failure: /failed as the test told/,
-  // Takes all tensors away, those of the runtime among them.
-  loseForReal: () => tf.engine().reset(),
+  async loseForReal() {
+    // Takes all tensors away, those of the runtime among them.
+    tf.engine().reset();
+    await failing.load();
+  },
   reset: () => failing.reset(),
   left: () => tf.memory().numTensors,
 };

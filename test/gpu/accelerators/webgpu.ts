@@ -32,13 +32,13 @@ export const webGpu: TestedAccelerator = {
   },
   calls: [
     ...["writeBuffer", "createCommandEncoder", "beginComputePass", "setPipeline", "setBindGroup"],
-    ...["dispatchWorkgroups", "end", "finish", "submit", "onSubmittedWorkDone"],
+    ...["dispatchWorkgroups", "end", "finish", "submit"],
     ...["mapAsync", "getMappedRange", "unmap", "copyBufferToBuffer"],
     ...FailingWebGpu.later,
   ]
     .map((name) => ({ name }))
     .concat(
-      ["createBuffer", "createBindGroup", "pushErrorScope", "popErrorScope", FailingWebGpu.noRoom].map(
+      ["createBuffer", "createBindGroup", "onSubmittedWorkDone", "pushErrorScope", "popErrorScope", FailingWebGpu.noRoom].map(
         (name) => ({
           name,
           rare: true,

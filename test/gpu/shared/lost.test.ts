@@ -22,7 +22,7 @@ const moments: Record<string, (device: Troubled) => void> = {
   "between two steps": (device) => device.lose("pulled out"),
   "between two steps, nobody told": (device) => device.lose("pulled out", true),
   "while it launches": (device) => loseAt(device, "launch"),
-  "while the step runs": (device) => loseAt(device, "finished"),
+  "while the step runs": loseInStep,
 };
 
 /** Loses the device, with nobody told, before call number `call` of a kind. */
@@ -31,6 +31,11 @@ function loseAt(device: Troubled, moment: Parameters<Troubled["before"]>[0], cal
   device.before = (what) => {
     if (what === moment && --left === 0) device.lose("pulled out", true);
   };
+}
+
+/** Loses the device when a step is waited for: for its end, or for its norm. */
+function loseInStep(device: Troubled): void {
+  device.before = (what) => what !== "launch" && device.lose("pulled out", true);
 }
 
 describe(`a device that is lost (${kind})`, () => {
@@ -108,7 +113,7 @@ describe(`a device that is lost (${kind})`, () => {
 
   test("with steps waiting behind it", async () => {
     const { runtime, device, events, model } = await trained();
-    loseAt(device, "finished");
+    loseInStep(device);
     await Promise.all([model.step(), model.step(), model.step()]);
     await runtime.synchronize();
     model.expectSame();
@@ -121,7 +126,7 @@ describe(`a device that is lost (${kind})`, () => {
     const events = heard(runtime);
     const model = new Model(runtime, { places: ["cpu", "gpu", "gpu", "cpu"] });
     await model.steps(2);
-    loseAt(device, "finished");
+    loseInStep(device);
     await model.step(mode);
     await runtime.synchronize();
     await model.step(mode);
