@@ -51,6 +51,8 @@ export interface TestedAccelerator {
   readonly absent: Readonly<Record<string, { prepare(): RuntimeOptions; readonly reason: RegExp }>>;
   /** The calls of its driver. */
   readonly calls: readonly DriverCall[];
+  /** The call by which values come down. */
+  readonly comingDown: string;
   /** Makes a call fail: the next one of this name, or the one after `after` others. */
   fail(call: string, after: number): void;
   /** Whether the call that was to fail has been made. */

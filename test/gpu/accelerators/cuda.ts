@@ -10,6 +10,9 @@ process.env.SHARDGRAD_CUDA_LIBRARY = stub.path;
 
 /** CUDA_ERROR_LAUNCH_FAILED: like most errors, it stays with the process. */
 const LAUNCH_FAILED = 719;
+const OUT_OF_MEMORY = 2;
+/** A buffer for which the driver has no room. */
+const NO_ROOM = "no room";
 
 /** CUDA, over the stand-in for the driver's library. */
 export const cuda: TestedAccelerator = {
@@ -50,12 +53,17 @@ export const cuda: TestedAccelerator = {
     { name: "cuMemsetD8Async", rare: true },
     { name: "cuMemHostRegister_v2", rare: true },
     { name: "cuEventCreate", rare: true },
+    { name: NO_ROOM, rare: true },
   ],
-  fail: (call, after) => stub.fail(call, LAUNCH_FAILED, { after, sticky: true }),
+  comingDown: "cuMemcpyDtoHAsync_v2",
+  fail(call, after) {
+    if (call === NO_ROOM) stub.fail("cuMemAlloc_v2", OUT_OF_MEMORY, { after });
+    else stub.fail(call, LAUNCH_FAILED, { after, sticky: true });
+  },
   get failed() {
     return stub.failures > 0;
   },
-  failure: /CUDA_ERROR_LAUNCH_FAILED \(719\): as the test told/,
+  failure: /(CUDA_ERROR_LAUNCH_FAILED \(719\): as the test told|The device has no room for \d+ bytes)/,
   loseForReal: () => stub.fail("execution", LAUNCH_FAILED),
   reset() {
     stub.reset();

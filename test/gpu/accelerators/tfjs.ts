@@ -38,6 +38,7 @@ export const tfjs: TestedAccelerator = {
     ...["gather", "tensorScatterUpdate", "slice", "read"].map((name) => ({ name })),
     ...["scatterND", "clone", "concat"].map((name) => ({ name, rare: true })),
   ],
+  comingDown: "read",
   fail: (call, after) => failing.fail(call, after),
   get failed() {
     return failing.failed;

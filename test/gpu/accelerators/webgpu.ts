@@ -28,7 +28,7 @@ export const webGpu: TestedAccelerator = {
       },
       reason: /^WebGPU: the only adapter is software \(/,
     },
-    // Of machines without a loader, an adapter or the package: processes.test.ts, in processes of their own.
+    // Of machines without a loader, an adapter or the package: processes.test.ts and test/package, in processes of their own.
   },
   calls: [
     ...["writeBuffer", "createCommandEncoder", "beginComputePass", "setPipeline", "setBindGroup"],
@@ -38,13 +38,19 @@ export const webGpu: TestedAccelerator = {
   ]
     .map((name) => ({ name }))
     .concat(
-      ["createBuffer", "createBindGroup", "onSubmittedWorkDone", "pushErrorScope", "popErrorScope", FailingWebGpu.noRoom].map(
-        (name) => ({
-          name,
-          rare: true,
-        }),
-      ),
+      [
+        "createBuffer",
+        "createBindGroup",
+        "onSubmittedWorkDone",
+        "pushErrorScope",
+        "popErrorScope",
+        FailingWebGpu.noRoom,
+      ].map((name) => ({
+        name,
+        rare: true,
+      })),
     ),
+  comingDown: "mapAsync",
   fail: (call, after) => failing.fail(call, after),
   get failed() {
     return failing.failed;

@@ -138,16 +138,41 @@ describe(`a device that is lost (${kind})`, () => {
     await runtime.close();
   });
 
-  test("for real", async () => {
+  test.each(["async", "sync"] as const)("for real, %s steps", async (mode) => {
     const runtime = runtimeOn();
     const events = heard(runtime);
     const model = new Model(runtime);
     await model.steps(2);
     await accelerator.loseForReal();
-    await model.step();
+    await model.step(mode);
     await runtime.synchronize();
     model.expectSame();
     expect(events).toEqual(lost(""));
+    await runtime.close();
+  });
+});
+
+describe(`a driver that fails when values come down (${kind})`, () => {
+  expectNothingLeft();
+
+  const rows = [3, 59, 0, 3];
+  const ways: Record<string, (model: Model) => Promise<unknown>> = {
+    "all of them": ({ runtime }) => runtime.synchronize(),
+    "one variable": async ({ variables, expected }) =>
+      expect(await variables[1]!.read()).toEqual(expected[1]!.data),
+    "some rows": async ({ variables, expected }) =>
+      expect(await variables[0]!.gatherAsync(rows)).toEqual(expected[0]!.gather(rows)),
+    "at the end": ({ runtime }) => runtime.close(),
+  };
+  test.each(Object.keys(ways))("%s: they come from the journal", async (way) => {
+    const runtime = runtimeOn();
+    const events = heard(runtime);
+    const model = new Model(runtime);
+    await model.steps(3);
+    accelerator.fail(accelerator.comingDown, 0);
+    await ways[way]!(model);
+    model.expectSame();
+    expect(events).toEqual(lost(accelerator.failure.source));
     await runtime.close();
   });
 });
