@@ -164,6 +164,7 @@ API int cuMemAlloc_v2(handle *address, size_t bytes) {
   memset(block, 0x5a, bytes + 2 * fence);
   // What a fresh buffer holds is anybody's guess.
   memset(memory, 0xa5, bytes);
+  closeFences(memory, bytes);
   device.allocations[(uintptr_t)memory] = bytes;
   device.used += bytes;
   *address = (handle)memory;
@@ -175,6 +176,7 @@ API int cuMemFree_v2(handle address) {
   const auto found = device.allocations.find(address);
   if (found == device.allocations.end()) return INVALID_VALUE;
   device.drain();
+  openFences((char *)address, found->second);
   const bool intact = fencesHold((const char *)address, found->second);
   device.used -= found->second;
   free((char *)address - fence);
