@@ -12,7 +12,9 @@ const compiler = process.env.CXX ?? "c++";
 const { stdout } = spawnSync(compiler, ["-print-file-name=libasan.so"], { encoding: "utf8" });
 const library = stdout?.trim() ?? "";
 if (process.platform !== "linux" || !isAbsolute(library)) {
-  console.error(`${compiler} has no AddressSanitizer here: GCC on Linux is needed (Debian: apt-get install g++).`);
+  console.error(
+    `${compiler} has no AddressSanitizer here: GCC on Linux is needed (Debian: apt-get install g++).`,
+  );
   process.exit(2);
 }
 

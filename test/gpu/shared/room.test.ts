@@ -1,10 +1,14 @@
 // Too little memory on the device, and buffers that are too small.
+import { Adagrad, Runtime, Variable } from "@shardgrad/core";
 import { describe, expect, test } from "vitest";
+import { Random } from "../../support/random.js";
+import { expectSameState, stateOf } from "../../support/state.js";
 import { accelerator, heard, lost, opened, runtimeOn } from "../accelerators/tested.js";
 import { expectNothingLeft } from "./leaks.js";
 import { Model } from "./model.js";
 
 const { cannot, kind, options } = accelerator;
+const cpu = new Runtime({ device: "cpu", threads: 0 });
 const placed = ({ runtime }: Model) =>
   runtime.placement().variables.map(({ name, device, reason }) => `${name} ${device}: ${reason}`);
 
@@ -68,6 +72,33 @@ describe(`want of memory (${kind})`, () => {
         expect(model.devices).toEqual(["inline", "inline"]);
         expect(events).toEqual(opened());
         expect(device.launched.length).toBe(0);
+        await runtime.close();
+      });
+      test("for the gradient of a synchronous step: that step is the CPU's, the device is kept", async () => {
+        // Room for the table, its accumulator and small gradients, not for a dense one.
+        const { runtime } = await accelerator.troubled({ bindingBytes: 4 << 20, totalBytes: 11 << 20 });
+        const events = heard(runtime);
+        const tables = [runtime, cpu].map((on) => Variable.ones([1000, 1000], { runtime: on }));
+        const optimizers = [runtime, cpu].map((on) => new Adagrad({ runtime: on, globalClipnorm: 1 }));
+        const devices: string[] = [];
+        optimizers[0]!.on("iteration", ({ device }) => devices.push(device));
+        const random = new Random(3);
+        const rows = () => ({ indices: [3, 999, 3], values: Float32Array.from(random.values(3000)) });
+        const both = async (step: (optimizer: Adagrad, table: Variable) => unknown) => {
+          for (const i of [0, 1]) await step(optimizers[i]!, tables[i]!);
+        };
+        for (const gradient of [rows(), Float32Array.from(random.values(1_000_000)), rows(), rows()]) {
+          await both((optimizer, table) =>
+            gradient instanceof Float32Array
+              ? optimizer.applyGradientsSync([[gradient, table]])
+              : optimizer.applyGradients([[gradient, table]]),
+          );
+        }
+        await runtime.synchronize();
+        const [here, expected] = [0, 1].map((i) => stateOf(optimizers[i]!, [tables[i]!]));
+        expectSameState(here!, expected!);
+        expect(devices).toEqual([kind, "inline", kind, kind]);
+        expect(events).toEqual(opened());
         await runtime.close();
       });
     },

@@ -65,7 +65,8 @@ export class PlacedDevice extends AcceleratorHolder implements StepDevice {
     try {
       entry = this.#launch(accelerator, partOf(plan, onDevice, norm));
     } catch (error) {
-      this.lose(error);
+      if (isOutOfMemory(error)) this.#takeOver(accelerator, onDevice);
+      else this.lose(error);
       return this.cpu.runSync(plan);
     }
     void accelerator.settled().catch((error) => this.lose(error));
@@ -175,6 +176,12 @@ export class PlacedDevice extends AcceleratorHolder implements StepDevice {
   #launch(accelerator: Accelerator, part: StepPlan, lasting = false): JournalEntry {
     accelerator.launch(part, lasting);
     return this.copies.launched(part);
+  }
+
+  /** Does here what the accelerator has done, for a step that it has no room for; variables keep their room there. */
+  #takeOver(accelerator: Accelerator, updates: readonly UpdatePlan[]): void {
+    this.copies.replay((step) => this.cpu.runSync(step));
+    for (const { memory, offset } of this.copies.ofUpdates(updates)) accelerator.changed(memory, offset);
   }
 
   /** Variables that are about to be computed here leave the accelerator. */
