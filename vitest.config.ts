@@ -2,7 +2,7 @@ import { existsSync } from "node:fs";
 import { createRequire } from "node:module";
 import { defineConfig } from "vitest/config";
 import { stubCudaMissing } from "./test/gpu/stub-cuda-missing.js";
-import { softwareVulkanMissing } from "./test/support/software-vulkan.js";
+import { lavapipeMissing, softwareVulkanMissing } from "./test/support/software-vulkan.js";
 import { hasTfjsNode } from "./test/support/tfjs-node.js";
 
 /** One project for each promise; `npx vitest run --project golden` runs one of them. */
@@ -13,9 +13,19 @@ function project(name: string, include: string[], timeout: number, env: Record<s
   };
 }
 
+/** Says once what is left out: this file is evaluated for each project again. */
+function leaveOut(what: string, why: string | undefined): boolean {
+  const told = `SHARDGRAD_LEFT_OUT_${what.replace(/\W/g, "_")}`;
+  if (why !== undefined && process.env[told] === undefined) {
+    process.env[told] = "1";
+    console.log(`${what} left out: ${why}.`);
+  }
+  return why !== undefined;
+}
+
 const library = `./packages/workers/dist/native/${process.platform}-${process.arch}.node`;
 const hasNative = existsSync(new URL(library, import.meta.url));
-if (!hasNative) console.log("The native kernels were not built (no C compiler): their tests are left out.");
+leaveOut("The tests of native kernels are", hasNative ? undefined : "they were not built (no C compiler)");
 
 /** The instruction sets of the native kernels that this processor can run. */
 const instructionSets: string[] = hasNative
@@ -31,23 +41,31 @@ function bothKernels(name: string, include: string[], timeout: number) {
 
 const seconds = 1000;
 
-const withoutVulkan = softwareVulkanMissing();
-if (withoutVulkan !== undefined) console.log(`The tests on WebGPU are left out: ${withoutVulkan}.`);
+const withoutSwiftShader = leaveOut("The tests on WebGPU are", softwareVulkanMissing());
+const withoutLavapipe = leaveOut("The tests on lavapipe are", lavapipeMissing());
 
-/** The same tests with what can go there on WebGPU, on a software driver. */
+/** The same tests with what can go there on WebGPU, on the software drivers that are here. */
 function onWebGpu(name: string, include: string[]) {
-  const env = { SHARDGRAD_TEST_DEVICE: "webgpu" };
-  return withoutVulkan === undefined ? [project(`${name}-webgpu`, include, 60 * seconds, env)] : [];
+  const on = (driver: string, device: string) =>
+    project(`${name}-${device}`, include, 60 * seconds, {
+      SHARDGRAD_TEST_DEVICE: "webgpu",
+      SHARDGRAD_TEST_VULKAN: driver,
+    });
+  return [
+    ...(withoutSwiftShader ? [] : [on("swiftshader", "webgpu")]),
+    ...(withoutLavapipe ? [] : [on("lavapipe", "lavapipe")]),
+  ];
 }
 
-if (!hasTfjsNode) {
-  console.log("The tests on tfjs-node are left out: `node scripts/build-tfjs-node.mjs` builds it.");
-}
+leaveOut(
+  "The tests on tfjs-node are",
+  hasTfjsNode ? undefined : "`node scripts/build-tfjs-node.mjs` builds it",
+);
 const tfBackends = hasTfjsNode ? ["cpu", "wasm", "tensorflow"] : ["cpu", "wasm"];
 
 /** The same tests with the back ends of tfjs that run on a processor. */
-function onTfjs(name: string, include: string[]) {
-  return tfBackends.map((backend) =>
+function onTfjs(name: string, include: string[], backends = tfBackends) {
+  return backends.map((backend) =>
     project(`${name}-tfjs-${backend}`, include, 60 * seconds, {
       SHARDGRAD_TEST_DEVICE: "tfjs",
       SHARDGRAD_TEST_TF: backend,
@@ -55,13 +73,12 @@ function onTfjs(name: string, include: string[]) {
   );
 }
 
-const withoutStub = stubCudaMissing();
-if (withoutStub !== undefined) console.log(`The tests on CUDA are left out: ${withoutStub}.`);
+const withoutStub = leaveOut("The tests on CUDA are", stubCudaMissing());
 
 /** The same tests on the CUDA back end, over a stand-in for the driver that runs the kernels on the processor. */
 function onCuda(name: string, include: string[]) {
   const env = { SHARDGRAD_TEST_DEVICE: "cuda" };
-  return withoutStub === undefined ? [project(`${name}-cuda`, include, 60 * seconds, env)] : [];
+  return withoutStub ? [] : [project(`${name}-cuda`, include, 60 * seconds, env)];
 }
 
 export default defineConfig({
@@ -80,18 +97,16 @@ export default defineConfig({
           SHARDGRAD_TEST_KERNELS: kernels,
         }),
       ),
-      project("gpu", ["test/gpu/**/*.test.ts"], 60 * seconds),
+      project("gpu", ["test/gpu/*.test.ts"], 60 * seconds),
       ...onWebGpu("contract", ["test/contract/devices.test.ts"]),
       ...onWebGpu("golden", ["test/golden/trajectories.test.ts"]),
       ...onTfjs("contract", ["test/contract/devices.test.ts"]),
       ...onTfjs("golden", ["test/golden/trajectories.test.ts"]),
       ...onCuda("contract", ["test/contract/devices.test.ts"]),
       ...onCuda("golden", ["test/golden/trajectories.test.ts"]),
-      ...onCuda("gpu", [
-        "test/gpu/random-steps.test.ts",
-        "test/gpu/lazy-faults.test.ts",
-        "test/gpu/released-arrays.test.ts",
-      ]),
+      ...onWebGpu("gpu", ["test/gpu/shared/*.test.ts", "test/gpu/webgpu/*.test.ts"]),
+      ...onCuda("gpu", ["test/gpu/shared/*.test.ts"]),
+      ...onTfjs("gpu", ["test/gpu/shared/*.test.ts"], ["cpu"]),
       project("examples", ["test/examples/**/*.test.ts"], 120 * seconds),
       project("types", ["test/types/**/*.test.ts"], 120 * seconds),
       project("package", ["test/package/**/*.test.ts"], 180 * seconds),

@@ -202,7 +202,7 @@ export function describeKernels(name: string, open: () => Promise<GpuBackend>): 
             order: arrays.words(order),
             rowGroups: arrays.words(rowGroups),
             clips: arrays.elements([9, 9, 9, 9, clip.a, clip.b, 0, 0]),
-            // Not touched: averages that are kept lazily have a test of their own, lazy-kernels.test.ts.
+            // Not touched: averages that are kept lazily have a test of their own, cuda-lazy-kernels.test.ts.
             average: arrays.room(4),
             factors: arrays.room(4),
           };

@@ -1,8 +1,9 @@
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { runInChild } from "../support/child.js";
-import { softwareDriver } from "../support/software-vulkan.js";
-import { missing } from "./software-device.js";
+import { softwareDriver, softwareVulkanMissing } from "../support/software-vulkan.js";
+
+const missing = softwareVulkanMissing();
 
 /** Trains once on the software device, in a process of its own; `more` comes after it. */
 function training(more = ""): string {
@@ -69,5 +70,29 @@ describe.skipIf(missing !== undefined)(`processes with a device${missing ? ` (${
       code: 0,
       output: expect.stringMatching(/^WebGPU: no (Vulkan loader|adapter)/),
     });
+  });
+
+  test.each([
+    ["no adapter", "GPU.prototype.requestAdapter = async () => null", /^WebGPU: no adapter \(/],
+    [
+      "a device that is refused",
+      `GPUAdapter.prototype.requestDevice = () => Promise.reject(new Error("too many\\nof them"))`,
+      /^WebGPU: the device could not be opened: too many$/,
+    ],
+  ])("%s: one line that says so", async (_, prepare, expected) => {
+    const source = `${training().split("const { Adagrad")[0]!}
+      const { globals } = createRequire(import.meta.url)("webgpu");
+      const { GPU, GPUAdapter } = globals;
+      ${prepare};
+      const { Runtime } = await import("@shardgrad/core");
+      const runtime = new Runtime({ device: "webgpu", threads: 0 });
+      runtime.on("deviceChanged", ({ from, to, reason }) => console.log(from, to, reason));
+      await runtime.ready();
+      await runtime.close();
+    `;
+    const { code, output, errors } = await runInChild(source);
+    expect({ code, errors }).toEqual({ code: 0, errors: "" });
+    expect(output.trimEnd()).toMatch(/^webgpu cpu WebGPU: .*$/);
+    expect(output.trimEnd().slice("webgpu cpu ".length)).toMatch(expected);
   });
 });

@@ -12,7 +12,12 @@ import { cppCompiler, stubCudaMissing } from "./stub-cuda-missing.js";
 const source = fileURLToPath(new URL("stub/", import.meta.url));
 const kernels = fileURLToPath(new URL("../../packages/gpu/cuda/", import.meta.url));
 // -fno-math-errno and -fno-trapping-math only say that nobody looks at errno or at the exception flags.
-const flags = "-std=c++17 -O2 -shared -fPIC -pthread -ffp-contract=off -fno-math-errno -fno-trapping-math";
+const plain = "-std=c++17 -O2 -shared -fPIC -pthread -ffp-contract=off -fno-math-errno -fno-trapping-math";
+// Without checks of stacks: the threads of translated PTX are fibers, which change them.
+const sanitized =
+  "-g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all --param asan-stack=0";
+/** scripts/sanitize-cuda.mjs sets it: every access of a kernel is checked, to its buffer and its alignment. */
+const flags = process.env.SHARDGRAD_TEST_SANITIZE === "1" ? `${plain} ${sanitized}` : plain;
 
 type Control = (...args: readonly (string | number | Uint8Array)[]) => number;
 
@@ -24,6 +29,7 @@ export class StubCuda {
   readonly #fail: Control;
   readonly #takeLog: Control;
   readonly #left: Control;
+  readonly #failed: Control;
 
   constructor(path: string) {
     this.path = path;
@@ -33,6 +39,7 @@ export class StubCuda {
     this.#fail = library.func("stubFail", "void", ["str", "int", "int", "int"]);
     this.#takeLog = library.func("stubTakeLog", "size_t", ["void *", "size_t"]);
     this.#left = library.func("stubLeft", "int", []);
+    this.#failed = library.func("stubFailed", "int", []);
   }
 
   reset(seed = 1): void {
@@ -59,6 +66,11 @@ export class StubCuda {
   /** How many things of the driver were not given back. */
   get left(): number {
     return this.#left();
+  }
+
+  /** How many calls have failed as they were told to. */
+  get failures(): number {
+    return this.#failed();
   }
 
   async open(options: OpenCudaOptions = {}) {

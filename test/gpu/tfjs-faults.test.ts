@@ -5,10 +5,10 @@ import type { ReferenceGradient } from "../support/reference.js";
 import { type Tfjs, tfWith } from "../support/tfjs.js";
 import { Twin } from "../support/twin.js";
 
-let tf: Omit<Tfjs, "default">;
+let tf: Tfjs;
 beforeAll(async () => {
   // Without the module that it has within itself, which would be taken in place of a broken one.
-  tf = { ...(await tfWith("cpu")), default: undefined };
+  tf = { ...(await tfWith("cpu")), default: undefined } as unknown as Tfjs;
 });
 
 /** Opens a runtime on a tfjs; what it says of its devices. */

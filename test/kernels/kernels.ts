@@ -2,6 +2,7 @@
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import type { NativeLibrary } from "../../packages/workers/dist/kernels/native.js";
+import { wasm } from "../../packages/workers/dist/kernels/webassembly.js";
 import { halfBits, halfValue } from "./reference.js";
 
 export type DType = "F32" | "F64" | "F16";
@@ -9,9 +10,9 @@ export const dtypes: readonly DType[] = ["F32", "F64", "F16"];
 const bytesOf = { F32: 4, F64: 8, F16: 2 };
 
 const path = new URL("../../packages/workers/dist/kernels.wasm", import.meta.url);
-const module = new WebAssembly.Module(readFileSync(path));
-export const memory = new WebAssembly.Memory({ initial: 256, maximum: 65_536, shared: true });
-const instance = new WebAssembly.Instance(module, { env: { memory } });
+const module = new wasm.Module(readFileSync(path));
+export const memory = new wasm.Memory({ initial: 256, maximum: 65_536, shared: true });
+const instance = new wasm.Instance(module, { env: { memory } });
 const view = new DataView(memory.buffer);
 
 export const exported = instance.exports as Record<string, unknown>;

@@ -40,9 +40,11 @@ if (testedDevice === "cuda") {
 /** Inline and every pool size that must agree in every bit. With a device, threads compute only what cannot go there. */
 export const threadCounts: readonly number[] = testedDevice === "auto" ? [0, 1, 2, 3, 4] : [0, 2];
 
-/** WGSL lets a device take denormal numbers for zeros, and the software driver does; TensorFlow's kernels do. */
+/** WGSL lets a device take denormal numbers for zeros, and SwiftShader does; TensorFlow's kernels do. */
 export const keepsDenormals =
-  testedDevice !== "webgpu" && !(testedDevice === "tfjs" && process.env.SHARDGRAD_TEST_TF === "tensorflow");
+  testedDevice === "webgpu"
+    ? process.env.SHARDGRAD_TEST_VULKAN === "lavapipe"
+    : process.env.SHARDGRAD_TEST_TF !== "tensorflow";
 
 /** tfjs adds the squares of a row in float32, where the CPU's kernels do it in float64. */
 export const meansInFloat32 = testedDevice === "tfjs";

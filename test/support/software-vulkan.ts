@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
@@ -6,26 +6,35 @@ import { brotliDecompressSync } from "node:zlib";
 
 const require = createRequire(import.meta.url);
 
+/** The software drivers that the tests know; `SHARDGRAD_TEST_VULKAN` names one. */
+type Driver = "swiftshader" | "lavapipe";
+
+/** Where a driver is: its manifest, and the Vulkan loader by its path or its name. */
+interface DriverFiles {
+  readonly manifest: string;
+  readonly loader: string;
+}
+
 /**
- * Makes a Vulkan driver that runs on the processor (SwiftShader, out of the npm package `@sparticuz/chromium`) the only
- * one of this process; to be called before the package `webgpu` is loaded. Returns why there is none, in one line.
+ * Makes a Vulkan driver that runs on the processor the only one of this process; to be called before the package
+ * `webgpu` is loaded. Returns why there is none, in one line.
  */
 export function useSoftwareVulkan(): string | undefined {
-  if (process.platform !== "linux" || process.arch !== "x64") {
-    return `@sparticuz/chromium has no Vulkan driver for ${process.platform}-${process.arch}`;
-  }
+  const driver = (process.env.SHARDGRAD_TEST_VULKAN ?? "swiftshader") as Driver;
+  const missing = driver === "lavapipe" ? lavapipeMissing() : softwareVulkanMissing();
+  if (missing !== undefined) return missing;
   try {
-    const folder = softwareDriver();
-    process.env.VK_ICD_FILENAMES = join(folder, "vk_swiftshader_icd.json");
+    const { manifest, loader } = driver === "lavapipe" ? lavapipe()! : swiftShader();
+    process.env.VK_ICD_FILENAMES = manifest;
     // Loaded by its path, the loader is found again by its name when Dawn asks for it.
-    require("koffi").load(join(folder, "libvulkan.so.1"));
+    require("koffi").load(loader);
     return undefined;
   } catch (error) {
     return `the software Vulkan driver could not be loaded: ${(error as Error).message.split("\n", 1)[0]}`;
   }
 }
 
-/** Why there is no software driver here, or undefined; loads nothing. */
+/** Why SwiftShader, out of the npm package `@sparticuz/chromium`, is not here, or undefined; loads nothing. */
 export function softwareVulkanMissing(): string | undefined {
   if (process.platform !== "linux" || process.arch !== "x64") {
     return `@sparticuz/chromium has no Vulkan driver for ${process.platform}-${process.arch}`;
@@ -33,7 +42,34 @@ export function softwareVulkanMissing(): string | undefined {
   return undefined;
 }
 
-/** The folder with the unpacked driver and loader, shared by all test processes. */
+/** Why lavapipe, Mesa's driver on the processor, is not here, or undefined; loads nothing. */
+export function lavapipeMissing(): string | undefined {
+  const found = lavapipe();
+  if (found === undefined)
+    return "it is not installed (Debian: mesa-vulkan-drivers, bookworm's of backports)";
+  const { ICD } = JSON.parse(readFileSync(found.manifest, "utf8")) as { ICD: { api_version: string } };
+  const [major, minor] = ICD.api_version.split(".").map(Number);
+  // Mesa 22, of Debian bookworm, lacks a feature that Dawn asks for; Mesa 25 is tried.
+  if (major! < 1 || (major === 1 && minor! < 4)) {
+    return `it is for Vulkan ${ICD.api_version}, Mesa 25 with Vulkan 1.4 is needed`;
+  }
+  return undefined;
+}
+
+const MANIFESTS = "/usr/share/vulkan/icd.d";
+
+function lavapipe(): DriverFiles | undefined {
+  if (process.platform !== "linux" || !existsSync(MANIFESTS)) return undefined;
+  const name = readdirSync(MANIFESTS).find((file) => /^lvp_icd.*\.json$/.test(file));
+  return name === undefined ? undefined : { manifest: join(MANIFESTS, name), loader: "libvulkan.so.1" };
+}
+
+function swiftShader(): DriverFiles {
+  const folder = softwareDriver();
+  return { manifest: join(folder, "vk_swiftshader_icd.json"), loader: join(folder, "libvulkan.so.1") };
+}
+
+/** The folder with SwiftShader and a loader, unpacked, shared by all test processes. */
 export function softwareDriver(): string {
   const manifest = join(packageFolder(), "package.json");
   const { version } = JSON.parse(readFileSync(manifest, "utf8"));

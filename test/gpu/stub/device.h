@@ -45,7 +45,8 @@ struct stub_device {
   std::string log;
   std::map<std::string, long long> settings;
   size_t used = 0;
-  int sticky = 0, retained = 0, unanswered = 0;
+  // `failed`: calls that failed because a test said so.
+  int sticky = 0, retained = 0, unanswered = 0, failed = 0;
   unsigned seed = 1;
 
   long long setting(const std::string &name, long long otherwise) {

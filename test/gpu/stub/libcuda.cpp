@@ -23,6 +23,7 @@ static int begin(const char *name, const std::string &details, bool needsContext
   if (found != device.failures.end() && found->second.after-- == 0) {
     const failure told = found->second;
     device.failures.erase(found);
+    device.failed++;
     if (told.sticky) device.sticky = told.result;
     return told.result;
   }
@@ -165,6 +166,7 @@ API int cuMemAlloc_v2(handle *address, size_t bytes) {
   memset(block, 0x5a, bytes + 2 * fence);
   // What a fresh buffer holds is anybody's guess.
   memset(memory, 0xa5, bytes);
+  closeFences(memory, bytes);
   device.allocations[(uintptr_t)memory] = bytes;
   device.used += bytes;
   *address = (handle)memory;
@@ -176,6 +178,7 @@ API int cuMemFree_v2(handle address) {
   const auto found = device.allocations.find(address);
   if (found == device.allocations.end()) return INVALID_VALUE;
   device.drain();
+  openFences((char *)address, found->second);
   const bool intact = fencesHold((const char *)address, found->second);
   device.used -= found->second;
   free((char *)address - fence);
@@ -309,7 +312,10 @@ API int cuLaunchKernel(handle function, unsigned gridX, unsigned gridY, unsigned
   const unsigned seed = device.random();
   return enqueue(stream, [=] {
     const auto told = device.failures.find("execution");
-    if (told != device.failures.end() && told->second.after-- == 0) return told->second.result;
+    if (told != device.failures.end() && told->second.after-- == 0) {
+      device.failed++;
+      return told->second.result;
+    }
     emulate(*code, launch, gridX, blockX, seed);
     return 0;
   });

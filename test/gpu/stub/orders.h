@@ -6,12 +6,32 @@
 
 #define API extern "C" __attribute__((visibility("default")))
 
-// Bytes on both sides of every allocation that nothing may write.
+// Bytes on both sides of every allocation that nothing may write, or read where that is checked.
 static const size_t fence = 256;
+
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
+#else
+#define ASAN_POISON_MEMORY_REGION(address, bytes) ((void)(address), (void)(bytes))
+#define ASAN_UNPOISON_MEMORY_REGION(address, bytes) ((void)(address), (void)(bytes))
+#endif
+
+static void closeFences(char *memory, size_t bytes) {
+  ASAN_POISON_MEMORY_REGION(memory - fence, fence);
+  ASAN_POISON_MEMORY_REGION(memory + bytes, fence);
+}
+
+static void openFences(char *memory, size_t bytes) {
+  ASAN_UNPOISON_MEMORY_REGION(memory - fence, fence);
+  ASAN_UNPOISON_MEMORY_REGION(memory + bytes, fence);
+}
 
 API void stubReset() {
   std::lock_guard<std::recursive_mutex> guard(device.lock);
-  for (const auto &[address, bytes] : device.allocations) free((char *)address - fence);
+  for (const auto &[address, bytes] : device.allocations) {
+    openFences((char *)address, bytes);
+    free((char *)address - fence);
+  }
   device.allocations.clear();
   device.registered.clear();
   device.failures.clear();
@@ -22,7 +42,7 @@ API void stubReset() {
   device.streams.clear();
   device.events.clear();
   device.used = 0;
-  device.sticky = device.retained = device.unanswered = 0;
+  device.sticky = device.retained = device.unanswered = device.failed = 0;
   compilerWaits = false;
 }
 
@@ -53,3 +73,6 @@ API int stubLeft() {
   return (int)(device.allocations.size() + device.registered.size() + device.streams.size() + device.events.size()) +
          device.retained;
 }
+
+// How many calls have failed as they were told to.
+API int stubFailed() { return device.failed; }

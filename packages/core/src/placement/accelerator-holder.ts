@@ -39,6 +39,8 @@ export class AcceleratorHolder implements Residency {
   readonly #events: PlacedDeviceEvents;
   #accelerator: Accelerator | undefined;
   #opening: Promise<void> | undefined;
+  /** A lost accelerator that gives back what it holds. */
+  #leaving: Promise<void> | undefined;
   #reasons: readonly string[] = [];
   /** What went wrong when the host took over: the next step says it. */
   #fault: unknown;
@@ -194,6 +196,7 @@ export class AcceleratorHolder implements Residency {
     const accelerator = this.#accelerator;
     this.#letGo();
     await accelerator?.close();
+    await this.#leaving;
   }
 
   protected open(): Promise<void> {
@@ -250,7 +253,7 @@ export class AcceleratorHolder implements Residency {
     this.#letGo();
     this.#reasons = [`${accelerator.kind}: ${reason}`];
     this.policy.lost("the device was lost");
-    void accelerator.close().catch(() => {});
+    this.#leaving = accelerator.close().catch(() => {});
     this.#events.lost(accelerator.description, reason);
     this.#events.changed(accelerator.kind, "cpu", reason);
   }

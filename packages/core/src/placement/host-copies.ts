@@ -97,9 +97,15 @@ export class HostCopies {
     });
   }
 
-  /** Makes all copies current by doing here what the accelerator has done. */
+  /**
+   * Makes all copies current by doing here what the accelerator has done. When it throws, steps that were done again
+   * are known to be.
+   */
   replay(run: (plan: StepPlan) => { readonly globalNorm?: number }): void {
-    this.journal.replay(run, (update, step) => this.#isMissing(update, step));
+    const isMissing = (update: UpdatePlan, step: number) => this.#isMissing(update, step);
+    this.journal.replay(run, isMissing, ({ updates, step }) => {
+      for (const resident of this.ofUpdates(updates)) resident.mirrored = Math.max(resident.mirrored, step);
+    });
     for (const resident of this.residents.all()) resident.mirrored = this.#step;
   }
 

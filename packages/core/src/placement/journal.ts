@@ -141,7 +141,11 @@ export class Journal {
   }
 
   /** Does the steps again, first to last, those updates of them that are missing. */
-  replay(run: Run, isMissing: (update: UpdatePlan, step: number) => boolean): void {
+  replay(
+    run: Run,
+    isMissing: (update: UpdatePlan, step: number) => boolean,
+    done: (entry: JournalEntry) => void,
+  ): void {
     for (const entry of this.#entries) {
       const missing = entry.updates.map((update) => isMissing(update, entry.step));
       if (!missing.includes(true)) continue;
@@ -155,6 +159,7 @@ export class Journal {
         if (entry.inFlight !== undefined) for (const _ of this.keep(entry));
         this.#redo(entry, missing, run, true);
       }
+      done(entry);
     }
     this.#entries = [];
     this.#bytes = 0;

@@ -68,7 +68,8 @@ export class PlacedDevice extends AcceleratorHolder implements StepDevice {
     try {
       entry = this.#launch(accelerator, partOf(plan, onDevice, norm));
     } catch (error) {
-      this.lose(error);
+      if (isOutOfMemory(error)) this.#takeOver(accelerator, onDevice);
+      else this.lose(error);
       return this.cpu.runSync(plan);
     }
     void accelerator.settled().catch((error) => this.lose(error));
@@ -203,6 +204,12 @@ export class PlacedDevice extends AcceleratorHolder implements StepDevice {
     const launched = this.copies.toLaunch(part);
     accelerator.launch(launched, lasting);
     return this.copies.launched(launched);
+  }
+
+  /** Does here what the accelerator has done, for a step that it has no room for; variables keep their room there. */
+  #takeOver(accelerator: Accelerator, updates: readonly UpdatePlan[]): void {
+    this.copies.replay((step) => this.cpu.runSync(step));
+    for (const { memory, offset } of this.copies.ofUpdates(updates)) accelerator.changed(memory, offset);
   }
 
   /** Variables that are about to be computed here leave the accelerator. */

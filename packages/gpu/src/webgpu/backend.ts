@@ -44,6 +44,7 @@ export class WebGpuBackend implements GpuBackend {
   /** Errors that came after the call that caused them, and checks that may still bring some. */
   #failure: unknown;
   readonly #checks = new Set<Promise<unknown>>();
+  readonly #downloads = new Set<Promise<unknown>>();
   readonly #chunk = new Uint8Array(SHARED_CHUNK);
   readonly #onError = ({ message }: GPUError) => {
     this.#failure ??= new Error(`WebGPU: ${message}`);
@@ -119,25 +120,12 @@ export class WebGpuBackend implements GpuBackend {
     }
   }
 
-  async download(buffer: GpuBuffer, byteOffset: number, target: ArrayBufferView): Promise<void> {
-    if (target.byteLength === 0) return;
-    this.#refuseWhenLost();
-    const size = target.byteLength;
-    const staging = this.#device.createBuffer({ size, usage: usage.mapRead | usage.copyTarget });
-    const encoder = this.#device.createCommandEncoder();
-    encoder.copyBufferToBuffer((buffer as WebGpuBuffer).handle, byteOffset, staging, 0, size);
-    this.#device.queue.submit([encoder.finish()]);
-    try {
-      await staging.mapAsync(MAP_READ);
-      const bytes = new Uint8Array(target.buffer as ArrayBuffer, target.byteOffset, size);
-      bytes.set(new Uint8Array(staging.getMappedRange()));
-      staging.unmap();
-      if (this.#failure !== undefined) throw this.#failure;
-    } catch (error) {
-      throw await this.#failureOf(error);
-    } finally {
-      staging.destroy();
-    }
+  download(buffer: GpuBuffer, byteOffset: number, target: ArrayBufferView): Promise<void> {
+    const coming = this.#download(buffer as WebGpuBuffer, byteOffset, target);
+    this.#downloads.add(coming);
+    const ended = () => this.#downloads.delete(coming);
+    coming.then(ended, ended);
+    return coming;
   }
 
   launch(commands: readonly Command[]): void {
@@ -148,7 +136,9 @@ export class WebGpuBackend implements GpuBackend {
   }
 
   async finished(): Promise<void> {
-    await this.#device.queue.onSubmittedWorkDone().catch(() => {});
+    await this.#device.queue.onSubmittedWorkDone().catch((error) => {
+      this.#failure ??= error;
+    });
     await Promise.all(this.#checks);
     // Loss is told by a promise of its own, which may settle a little later.
     await Promise.resolve();
@@ -167,13 +157,36 @@ export class WebGpuBackend implements GpuBackend {
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
-    await Promise.all(this.#checks);
+    await Promise.allSettled([...this.#checks, ...this.#downloads]);
     for (const { handle } of this.#buffers) handle.destroy();
     this.#scalars.destroy();
     this.#shared.onError.delete(this.#onError);
     this.#shared.release();
     this.#buffers.clear();
     this.#bindGroups.clear();
+  }
+
+  async #download({ handle }: WebGpuBuffer, byteOffset: number, target: ArrayBufferView): Promise<void> {
+    if (target.byteLength === 0) return;
+    this.#refuseWhenLost();
+    const size = target.byteLength;
+    const staging = this.#device.createBuffer({ size, usage: usage.mapRead | usage.copyTarget });
+    try {
+      const encoder = this.#device.createCommandEncoder();
+      encoder.copyBufferToBuffer(handle, byteOffset, staging, 0, size);
+      this.#device.queue.submit([encoder.finish()]);
+      await staging.mapAsync(MAP_READ);
+      // What came would be worth nothing if a buffer of it had found no room.
+      await Promise.all(this.#checks);
+      const bytes = new Uint8Array(target.buffer as ArrayBuffer, target.byteOffset, size);
+      bytes.set(new Uint8Array(staging.getMappedRange()));
+      staging.unmap();
+      if (this.#failure !== undefined) throw this.#failure;
+    } catch (error) {
+      throw await this.#failureOf(error);
+    } finally {
+      staging.destroy();
+    }
   }
 
   #submit(commands: readonly Command[]): void {

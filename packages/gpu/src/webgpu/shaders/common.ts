@@ -101,31 +101,51 @@ fn storeUpdated(variableAt: u32, averageAt: u32, value: f32, before: f32) {
 /**
  * Double-single arithmetic: a number is the unevaluated sum of two float32, the higher part first; about 48 bits.
  * Products are split after Dekker, whose parts are exact, so that contraction to fused multiply-add changes nothing.
+ * Drivers may simplify float arithmetic as if it were exact (Mesa's and Metal's do: t - (t - x) becomes x), but not
+ * across integers: `kept` is a number that the compiler cannot look through.
  */
 export const doubleSingle = /* wgsl */ `
 fn isFinite(x: f32) -> bool {
   return (bitcast<u32>(x) & 0x7f800000u) != 0x7f800000u;
 }
 
+/** The number itself: no command has 2^31 units, but the compiler does not know. */
+fn kept(x: f32) -> f32 {
+  return bitcast<f32>(bitcast<u32>(x) ^ (scalars.count >> 31u));
+}
+
+/** The upper 12 bits of a number. */
+fn topOf(x: f32) -> f32 {
+  let t = kept(4097.0 * x);
+  return kept(t - kept(t - x));
+}
+
+/** What the product \`high\` of two numbers lacks. */
+fn restOf(x: f32, y: f32, high: f32) -> f32 {
+  let xTop = topOf(x);
+  let xRest = kept(x - xTop);
+  let yTop = topOf(y);
+  let yRest = kept(y - yTop);
+  let cross = kept(xTop * yRest + xRest * yTop);
+  return kept(kept(xTop * yTop - high) + cross) + xRest * yRest;
+}
+
 /** The exact square. */
 fn square(x: f32) -> vec2f {
-  let high = x * x;
-  let t = 4097.0 * x;
-  let top = t - (t - x);
-  let rest = x - top;
-  let low = ((top * top - high) + 2.0 * (top * rest)) + rest * rest;
-  return vec2f(high, select(0.0, low, isFinite(high) && isFinite(t)));
+  let high = kept(x * x);
+  let low = restOf(x, x, high);
+  return vec2f(high, select(0.0, low, isFinite(high) && isFinite(4097.0 * x)));
 }
 
 fn sumOf(x: vec2f, y: vec2f) -> vec2f {
-  let s = x.x + y.x;
-  let part = s - x.x;
-  let error = (x.x - (s - part)) + (y.x - part);
-  let low = error + (x.y + y.y);
-  let high = s + low;
+  let s = kept(x.x + y.x);
+  let part = kept(s - x.x);
+  let error = kept(x.x - kept(s - part)) + kept(y.x - part);
+  let low = kept(kept(error) + kept(x.y + y.y));
+  let high = kept(s + low);
   // An infinity or NaN stays what it is: its error term would be NaN.
   let finite = isFinite(s);
-  return vec2f(select(s, high, finite), select(0.0, low - (high - s), finite));
+  return vec2f(select(s, high, finite), select(0.0, low - kept(high - s), finite));
 }`;
 
 /** Sum over the workgroup of double-single numbers, in a fixed order; the same for every lane. */

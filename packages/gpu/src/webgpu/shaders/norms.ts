@@ -50,7 +50,8 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) workgroups
         var inverse = 1.0 / limit;
         if (norm > 0.0) { inverse = min(1.0 / norm, inverse); }
         a = limit * inverse;
-        if (!isFinite(norm)) { a = norm - norm; }
+        // NaN, for drivers to which norm - norm is 0.
+        if (!isFinite(norm)) { a = bitcast<f32>(0x7fc00000u | (scalars.count >> 31u)); }
       }
       clips[slot] = a;
       clips[slot + 1u] = b;

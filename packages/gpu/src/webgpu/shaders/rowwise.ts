@@ -9,18 +9,12 @@ const SHORT_ROW = 32;
 const meanOf = /* wgsl */ `
 fn meanOf(sum: vec2f, count: u32) -> f32 {
   let divisor = f32(count);
-  let quotient = sum.x / divisor;
+  let quotient = kept(sum.x / divisor);
   if (!isFinite(quotient)) { return quotient; }
-  // What is left of the dividend: a product of two float32, split, taken from the sum.
-  let t = 4097.0 * quotient;
-  let top = t - (t - quotient);
-  let rest = quotient - top;
-  let d = 4097.0 * divisor;
-  let divisorTop = d - (d - divisor);
-  let divisorRest = divisor - divisorTop;
-  let product = quotient * divisor;
-  let low = ((top * divisorTop - product) + (top * divisorRest + rest * divisorTop)) + rest * divisorRest;
-  return quotient + (((sum.x - product) - low) + sum.y) / divisor;
+  // What is left of the dividend.
+  let product = kept(quotient * divisor);
+  let rest = kept(kept(sum.x - product) - restOf(quotient, divisor, product));
+  return quotient + kept(rest + sum.y) / divisor;
 }`;
 
 /** Dense rows: one lane a row where all are short (the executor keeps the two apart), one workgroup a row else. */

@@ -2,8 +2,8 @@
 // lost device could not leave it needed.
 import { Adagrad, type Runtime, Variable } from "@shardgrad/core";
 import { describe, expect, test } from "vitest";
-import { Random } from "../support/random.js";
-import { missing, troubledRuntime } from "./software-device.js";
+import { Random } from "../../support/random.js";
+import { accelerator } from "../accelerators/tested.js";
 
 const size = 3000;
 const ones = new Float32Array(size).fill(1);
@@ -31,11 +31,13 @@ async function trained(runtime: Runtime, sparseEma: "eager" | "lazy") {
 const takers = (runtime: Runtime) =>
   Array.from({ length: 4 }, () => new Variable(ones, { runtime, device: "cpu" }));
 
-describe.skipIf(missing !== undefined)(`arrays that are released${missing ? ` (${missing})` : ""}`, () => {
-  test.each(["eager", "lazy"] as const)(
+const averages = accelerator.cannot.lazy === undefined ? (["eager", "lazy"] as const) : (["eager"] as const);
+
+describe("arrays that are released", () => {
+  test.each(averages)(
     "slots go before the device is lost, %s averages",
     async (sparseEma) => {
-      const { runtime, backend } = await troubledRuntime();
+      const { runtime, device } = await accelerator.troubled();
       const { variable, same, optimizer, other, step } = await trained(runtime, sparseEma);
       optimizer.dispose();
       other.dispose();
@@ -46,7 +48,7 @@ describe.skipIf(missing !== undefined)(`arrays that are released${missing ? ` ($
         Adagrad,
       ];
       await step([next, variable], [nextOther, same]);
-      backend.lose("pulled out");
+      device.lose("pulled out");
       await runtime.synchronize();
       for (const { data } of taken) expect(data).toEqual(ones);
       expect(variable.data).toEqual(same.data);
@@ -55,20 +57,20 @@ describe.skipIf(missing !== undefined)(`arrays that are released${missing ? ` ($
   );
 
   test("the variable goes before its slots, and all of it before the device", async () => {
-    const { runtime, backend } = await troubledRuntime();
+    const { runtime, device } = await accelerator.troubled();
     const { variable, optimizer } = await trained(runtime, "eager");
     variable.dispose();
     const first = takers(runtime);
     optimizer.dispose();
     const taken = [...first, ...takers(runtime)];
-    backend.lose("pulled out");
+    device.lose("pulled out");
     await runtime.synchronize();
     for (const { data } of taken) expect(data).toEqual(ones);
     await runtime.close();
   });
 
   test("their memory comes back when everything is home", async () => {
-    const { runtime } = await troubledRuntime();
+    const { runtime } = await accelerator.troubled();
     const before = runtime.placement().deviceBytes;
     let memoryBytes = 0;
     for (let round = 0; round < 12; round++) {

@@ -6,34 +6,12 @@ import {
   type GpuBuffer,
   GpuExecutor,
   GpuMemoryError,
-  openCuda,
-  openWebGpu,
 } from "@shardgrad/gpu";
 import type { HostMemory } from "@shardgrad/workers";
-import { useSoftwareVulkan } from "../support/software-vulkan.js";
-import { StubCuda, stubCuda } from "./stub-cuda.js";
-
-/** The stand-in for the NVIDIA driver, where this run of the tests is about CUDA. */
-const stub = process.env.SHARDGRAD_TEST_DEVICE === "cuda" ? stubCuda() : undefined;
-
-/** Why there is no software driver here; undefined where there is. */
-export const missing = stub === undefined ? useSoftwareVulkan() : typeof stub === "string" ? stub : undefined;
-if (missing === undefined && stub === undefined) {
-  process.env.SHARDGRAD_SOFTWARE_DEVICE = "1";
-  // Keeps the device, and what is compiled for it, from one runtime to the next.
-  await openWebGpu({ software: true });
-}
-if (stub instanceof StubCuda) process.env.SHARDGRAD_CUDA_LIBRARY = stub.path;
-
-export interface Trouble {
-  /** Largest part of a buffer that a kernel can be given. */
-  readonly bindingBytes?: number;
-  /** Bytes after which there is no room. */
-  readonly totalBytes?: number;
-}
+import type { Limits, Moment, Troubled } from "./contract.js";
 
 /** A back end that has less than the real one, and that fails when a test says so. */
-export class TroubledBackend implements GpuBackend {
+class TroubledBackend implements GpuBackend, Troubled {
   readonly kind;
   readonly description;
   readonly isSoftware;
@@ -47,9 +25,9 @@ export class TroubledBackend implements GpuBackend {
   readonly #breaks: ((reason: { reason: string }) => void)[] = [];
   #reason: string | undefined;
   /** Called before each launch, download and wait: a place to break it. */
-  before: (what: "launch" | "download" | "finished") => void = () => {};
+  before: (what: Moment) => void = () => {};
 
-  constructor(backend: GpuBackend, { bindingBytes, totalBytes = Number.POSITIVE_INFINITY }: Trouble) {
+  constructor(backend: GpuBackend, { bindingBytes, totalBytes = Number.POSITIVE_INFINITY }: Limits) {
     this.kind = backend.kind;
     this.description = backend.description;
     this.isSoftware = backend.isSoftware;
@@ -114,22 +92,23 @@ export class TroubledBackend implements GpuBackend {
   }
 }
 
-/** A runtime on the software device, and the back end that a test can trouble. */
-export async function troubledRuntime(trouble: Trouble = {}, options: RuntimeOptions = {}) {
-  const opened = stub === undefined ? await openWebGpu({ software: true }) : await openCuda();
+/** A runtime on a back end that a test can trouble. */
+export async function troubledRuntime(
+  device: GpuBackend["kind"],
+  open: () => Promise<GpuBackend | string>,
+  limits: Limits = {},
+  options: RuntimeOptions = {},
+) {
+  const opened = await open();
   if (typeof opened === "string") throw new Error(opened);
-  const backend = new TroubledBackend(opened, trouble);
-  return { backend, runtime: runtimeOn(backend, options) };
-}
-
-export function runtimeOn(backend: GpuBackend, options: RuntimeOptions = {}): Runtime {
-  const open = async ({ host }: { host: HostMemory }) => new GpuExecutor(backend, host);
+  const backend = new TroubledBackend(opened, limits);
   const runtime = new Runtime({
-    device: stub === undefined ? "webgpu" : "cuda",
+    device,
     threads: 0,
     ...options,
-    [Symbol.for("shardgrad.openAccelerator")]: open,
+    [Symbol.for("shardgrad.openAccelerator")]: async ({ host }: { host: HostMemory }) =>
+      new GpuExecutor(backend, host),
   } as RuntimeOptions);
   // Or a loss would be a warning of the process.
-  return runtime.on("deviceChanged", () => {});
+  return { device: backend, runtime: runtime.on("deviceChanged", () => {}) };
 }

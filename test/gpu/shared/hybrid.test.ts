@@ -1,14 +1,16 @@
 import { Adagrad, type GradientPair, type IterationEvent, Runtime, Variable } from "@shardgrad/core";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { Random } from "../support/random.js";
-import { expectSameState, stateOf } from "../support/state.js";
-import { missing, troubledRuntime } from "./software-device.js";
+import { Random } from "../../support/random.js";
+import { expectSameState, stateOf } from "../../support/state.js";
+import { accelerator, runtimeOn } from "../accelerators/tested.js";
 
-describe.skipIf(missing !== undefined)(`one step on two devices${missing ? ` (${missing})` : ""}`, () => {
+const { cannot, description, kind } = accelerator;
+
+describe(`one step on two devices (${kind})`, () => {
   let runtime: Runtime;
   let cpu: Runtime;
   beforeAll(async () => {
-    runtime = new Runtime({ device: "webgpu", threads: 2, inlineThreshold: 0 });
+    runtime = runtimeOn({ threads: 2, inlineThreshold: 0 });
     cpu = new Runtime({ device: "cpu", threads: 0 });
     await runtime.ready();
   });
@@ -76,7 +78,7 @@ describe.skipIf(missing !== undefined)(`one step on two devices${missing ? ` (${
     const wide = new Variable(new Float64Array(4), { name: "wide", runtime });
     await optimizer.applyGradients([...gradients(), [[1, 2, 3, 4], wide]]);
     const { device, reasons, variables: placed } = runtime.placement();
-    expect(device).toEqual({ kind: "webgpu", description: expect.stringContaining("SwiftShader") });
+    expect(device).toEqual({ kind, description: expect.stringMatching(description) });
     expect(reasons).toEqual([]);
     const last = placed.slice(-5).map(({ name, size, device: where, reason }) => [name, size, where, reason]);
     expect(last).toEqual([
@@ -84,7 +86,9 @@ describe.skipIf(missing !== undefined)(`one step on two devices${missing ? ` (${
       ["v1", 320, "cpu", "its `device` option"],
       ["v2", 3, "gpu", "its `device` option"],
       ["v3", 150, "cpu", "its `device` option"],
-      ["wide", 4, "cpu", "webgpu has no float64"],
+      cannot.float64
+        ? ["wide", 4, "cpu", cannot.float64]
+        : ["wide", 4, "gpu", "the runtime's `device` option"],
     ]);
     expect(() => variables[1]!.data).not.toThrow();
   });
@@ -102,7 +106,7 @@ describe.skipIf(missing !== undefined)(`one step on two devices${missing ? ` (${
   });
 
   test("auto: small steps stay here, a large one brings its variables there, what the host reads comes back", async () => {
-    const { runtime: own } = await troubledRuntime({}, { device: "auto" });
+    const { runtime: own } = await accelerator.troubled({}, { device: "auto" });
     const weights = Variable.ones([1 << 20], { name: "weights", runtime: own });
     const bias = Variable.ones([4], { name: "bias", runtime: own });
     const optimizer = new Adagrad({ runtime: own });
@@ -124,7 +128,7 @@ describe.skipIf(missing !== undefined)(`one step on two devices${missing ? ` (${
       expect(bias.data.length).toBe(4);
       await step([[small, bias]]);
     }
-    expect(devices).toEqual(["inline", "webgpu", "webgpu", "webgpu", "webgpu", "inline"]);
+    expect(devices).toEqual(["inline", kind, kind, kind, kind, "inline"]);
     expect(own.placement().variables).toEqual([
       { name: "weights", size: 1 << 20, device: "gpu", reason: "a large step" },
       { name: "bias", size: 4, device: "cpu", reason: "the host reads it after every step" },

@@ -1,5 +1,5 @@
 // The kernels of the GPU back ends on tables whose averages are kept lazily, against the CPU's own kernels, bit for bit.
-import { type Binding, type GpuBackend, gpuKernels, openWebGpu, ROW_GROUP_WORDS } from "@shardgrad/gpu";
+import { type Binding, type GpuBackend, gpuKernels, ROW_GROUP_WORDS } from "@shardgrad/gpu";
 import { powerTable } from "@shardgrad/workers";
 import { afterAll, beforeAll, describe, test } from "vitest";
 import { behindRows } from "../../packages/core/dist/variable/behind-rows.js";
@@ -15,10 +15,8 @@ import {
   writeWords,
 } from "../kernels/kernels.js";
 import { rounding } from "../kernels/reference.js";
-import { useSoftwareVulkan } from "../support/software-vulkan.js";
 import { DeviceArrays } from "./device-arrays.js";
 import { grouped } from "./grouped.js";
-import { stubCuda } from "./stub-cuda.js";
 
 type Suffix = "F32" | "F64";
 
@@ -55,7 +53,8 @@ function tableOf(
   return { random, w, e, kernelW, kernelE, block, behind };
 }
 
-function describeLazyKernels(suffixes: readonly Suffix[], open: () => Promise<GpuBackend>): void {
+/** What the kernels of a back end must do for tables whose averages are kept lazily: the bits of the CPU's. */
+export function describeLazyKernels(suffixes: readonly Suffix[], open: () => Promise<GpuBackend>): void {
   let backend: GpuBackend;
   beforeAll(async () => {
     backend = await open();
@@ -192,24 +191,3 @@ function describeLazyKernels(suffixes: readonly Suffix[], open: () => Promise<Gp
     });
   });
 }
-
-const missing = useSoftwareVulkan();
-describe.skipIf(missing !== undefined)(`lazy averages, WebGPU${missing ? ` (${missing})` : ""}`, () => {
-  describeLazyKernels(["F32"], async () => {
-    const backend = await openWebGpu({ software: true });
-    if (typeof backend === "string") throw new Error(backend);
-    return backend;
-  });
-});
-
-describe.each(["sources", "ptx"] as const)("lazy averages, CUDA from the %s", (runs) => {
-  const stub = stubCuda(runs);
-  if (typeof stub === "string") {
-    test.skip(`the same bits (${stub})`, () => {});
-    return;
-  }
-  describeLazyKernels(["F32", "F64"], () => {
-    stub.reset(5);
-    return stub.open();
-  });
-});

@@ -1,10 +1,11 @@
 // Tables whose averages are kept lazily, on a device that is lost or full: what was done is done again, bit for bit.
 import { Adagrad, type AdagradOptions, Runtime, type RuntimeOptions, Variable } from "@shardgrad/core";
 import { afterAll, describe, expect, test } from "vitest";
-import { runtimeInternals } from "../../packages/core/dist/runtime/internals.js";
-import { Random } from "../support/random.js";
-import { expectSameState, stateOf } from "../support/state.js";
-import { missing, type Trouble, type TroubledBackend, troubledRuntime } from "./software-device.js";
+import { runtimeInternals } from "../../../packages/core/dist/runtime/internals.js";
+import { Random } from "../../support/random.js";
+import { expectSameState, stateOf } from "../../support/state.js";
+import type { Limits, Troubled } from "../accelerators/contract.js";
+import { accelerator } from "../accelerators/tested.js";
 
 type Mode = "async" | "sync";
 
@@ -62,19 +63,21 @@ class Model {
   }
 }
 
-const moments: Record<string, (backend: TroubledBackend) => void> = {
-  "between two steps": (backend) => backend.lose("pulled out"),
-  "while it launches": (backend) => {
-    backend.before = (what) => what === "launch" && backend.lose("pulled out", true);
+const moments: Record<string, (device: Troubled) => void> = {
+  "between two steps": (device) => device.lose("pulled out"),
+  "while it launches": (device) => {
+    device.before = (what) => what === "launch" && device.lose("pulled out", true);
   },
-  "while the step runs": (backend) => {
-    backend.before = (what) => what === "finished" && backend.lose("pulled out", true);
+  "while the step runs": (device) => {
+    device.before = (what) => what === "finished" && device.lose("pulled out", true);
   },
-  "while values come home": (backend) => {
+  "while values come home": (device) => {
     let downloads = 0;
-    backend.before = (what) => what === "download" && ++downloads === 2 && backend.lose("pulled out", true);
+    device.before = (what) => what === "download" && ++downloads === 2 && device.lose("pulled out", true);
   },
 };
+
+const { lazy: missing } = accelerator.cannot;
 
 describe.skipIf(missing !== undefined)(`lazy averages on a device${missing ? ` (${missing})` : ""}`, () => {
   const cpu = new Runtime({ device: "cpu", threads: 0 });
@@ -84,12 +87,12 @@ describe.skipIf(missing !== undefined)(`lazy averages on a device${missing ? ` (
     options: AdagradOptions = {},
     runtimeOptions: RuntimeOptions = {},
     sizes?: ConstructorParameters<typeof Model>[2],
-    trouble: Trouble = {},
+    limits: Limits = {},
   ) {
-    const { runtime, backend } = await troubledRuntime(trouble, runtimeOptions);
+    const { runtime, device } = await accelerator.troubled(limits, runtimeOptions);
     return {
       runtime,
-      backend,
+      device,
       model: new Model(runtime, options, sizes),
       same: new Model(cpu, options, sizes),
     };
@@ -98,7 +101,7 @@ describe.skipIf(missing !== undefined)(`lazy averages on a device${missing ? ` (
   describe.each(["async", "sync"] as const)("a device that is lost, %s steps", (mode) => {
     test.each(Object.keys(moments))("%s", async (moment) => {
       for (const accumulator of ["elementwise", "rowwise"] as const) {
-        const { runtime, backend, model, same } = await models({ accumulator });
+        const { runtime, device, model, same } = await models({ accumulator });
         const both = async (act: (model: Model) => Promise<void>) => {
           await act(model);
           await act(same);
@@ -106,12 +109,12 @@ describe.skipIf(missing !== undefined)(`lazy averages on a device${missing ? ` (
         for (let s = 0; s < 7; s++) await both((each) => each.step(s, s < 2 ? "async" : mode));
         // Rows that are caught up on the device are caught up once when it is all done again.
         await both(({ tables }) => tables[0]!.materialize());
-        expect(runtime.placement().variables.map(({ device }) => device)).toEqual(["gpu", "gpu"]);
+        expect(runtime.placement().variables.map(({ device: place }) => place)).toEqual(["gpu", "gpu"]);
         for (let s = 7; s < 9; s++) await both((each) => each.step(s, mode));
-        moments[moment]!(backend);
+        moments[moment]!(device);
         await both((each) => each.step(9, mode));
         await model.expectSame(same, runtime, `${moment}, ${accumulator}`);
-        backend.before = () => {};
+        device.before = () => {};
         expect(runtime.placement().device).toBeNull();
         for (let s = 10; s < 14; s++) await both((each) => each.step(s, mode));
         await both(({ tables }) => tables[1]!.materialize());
@@ -122,9 +125,9 @@ describe.skipIf(missing !== undefined)(`lazy averages on a device${missing ? ` (
   });
 
   test("lost while a table is brought up to date", async () => {
-    const { runtime, backend, model, same } = await models();
+    const { runtime, device, model, same } = await models();
     for (let s = 0; s < 6; s++) for (const each of [model, same]) await each.step(s);
-    backend.before = (what) => what === "finished" && backend.lose("pulled out", true);
+    device.before = (what) => what === "finished" && device.lose("pulled out", true);
     for (const { tables } of [model, same]) for (const table of tables) await table.materialize();
     expect(runtime.placement().device).toBeNull();
     await model.expectSame(same, runtime, "materialized");
@@ -148,26 +151,26 @@ describe.skipIf(missing !== undefined)(`lazy averages on a device${missing ? ` (
 
   test("steps are done again in memories that have no room for their gradients", async () => {
     const sizes = { shapes: [[1400, 20]] as const, slices: 900 };
-    const { runtime, backend, model, same } = await models({}, { arenaBytes: 256 << 10 }, sizes);
+    const { runtime, device, model, same } = await models({}, { arenaBytes: 256 << 10 }, sizes);
     expect(model.tables[0]!.segments.length).toBeGreaterThan(1);
     for (let s = 1; s < 9; s++) {
       if (s % 3 === 0) continue;
       for (const each of [model, same]) await each.step(s);
     }
     const giveBack = fill(runtime);
-    backend.lose("pulled out");
+    device.lose("pulled out");
     await model.expectSame(same, runtime, "done again");
     giveBack();
     await runtime.close();
   });
 
   test("a synchronous step while a table is brought up to date is not counted as one that all rows have", async () => {
-    const { runtime, backend, model, same } = await models();
+    const { runtime, device, model, same } = await models();
     for (let s = 0; s < 5; s++) for (const each of [model, same]) await each.step(s);
     let stepped: Promise<void> | undefined;
-    backend.before = (what) => {
+    device.before = (what) => {
       if (what !== "finished") return;
-      backend.before = () => {};
+      device.before = () => {};
       stepped = model.step(6, "sync");
     };
     await model.tables[1]!.materialize();
@@ -181,8 +184,8 @@ describe.skipIf(missing !== undefined)(`lazy averages on a device${missing ? ` (
 
   test("tables in several pieces of the device", async () => {
     const sizes = { shapes: [[1500, 20]] as const, slices: 150 };
-    const trouble = { bindingBytes: 16 << 10 };
-    const { runtime, backend, model, same } = await models({}, {}, sizes, trouble);
+    const limits = { bindingBytes: 16 << 10 };
+    const { runtime, device, model, same } = await models({}, {}, sizes, limits);
     const rows = [0, 203, 204, 1499, 204, 1000];
     for (let s = 1; s < 9; s++) {
       if (s % 3 === 0) continue;
@@ -191,7 +194,7 @@ describe.skipIf(missing !== undefined)(`lazy averages on a device${missing ? ` (
       expect(await averages[0]).toEqual(await averages[1]);
     }
     for (const { tables } of [model, same]) await tables[0]!.materialize();
-    expect(backend.launched.at(-1)!.filter((kernel) => kernel === "catchUp").length).toBeGreaterThan(7);
+    expect(device.launched.at(-1)!.filter((kernel) => kernel === "catchUp").length).toBeGreaterThan(7);
     await model.expectSame(same, runtime, "materialized");
     await runtime.close();
   });

@@ -1,35 +1,12 @@
-import {
-  Adagrad,
-  type AdagradOptions,
-  type GradientPair,
-  Runtime,
-  type RuntimeOptions,
-  Variable,
-} from "@shardgrad/core";
+import { Adagrad, type AdagradOptions, type GradientPair, Runtime, Variable } from "@shardgrad/core";
 import fc from "fast-check";
 import { afterAll, describe, expect, test } from "vitest";
-import { disposeAll } from "../support/library.js";
-import { Random } from "../support/random.js";
-import { expectSameState, stateOf } from "../support/state.js";
+import { disposeAll } from "../../support/library.js";
+import { Random } from "../../support/random.js";
+import { expectSameState, stateOf } from "../../support/state.js";
+import { accelerator } from "../accelerators/tested.js";
 
-/** When a device can fail: before a launch, before values come down, while a step is waited for. */
-export type Moment = "launch" | "download" | "finished";
-
-/** A device that fails when a test says so. */
-export interface Trouble {
-  /** `silent`: nobody is told before the next call. */
-  lose(reason: string, silent?: boolean): void;
-  before: (what: Moment) => void;
-}
-
-type MakeTroubled = (options: RuntimeOptions) => Promise<{ runtime: Runtime; backend: Trouble }>;
 type Accumulators = readonly NonNullable<AdagradOptions["accumulator"]>[];
-
-interface Arithmetic {
-  readonly accumulators?: Accumulators;
-  /** Whether tables with lazy averages live on the device. */
-  readonly hasLazy?: boolean;
-}
 
 /** What can happen to a model: the same happens to one on the CPU, and the bits must be the same. */
 type Happening =
@@ -154,14 +131,14 @@ function gradients({ variables }: Model, named: readonly boolean[], seed: number
   return pairs.filter((_, i) => named[i] || i === seed % pairs.length);
 }
 
-async function happen(model: Model, event: Happening, hasLazy: boolean): Promise<void> {
+async function happen(model: Model, event: Happening): Promise<void> {
   const { optimizer, runtime, variables } = model;
   const all = variables.map(() => true);
   if (event.what === "step") {
     const pairs = gradients(model, event.named, event.seed);
     if (event.mode === "sync") {
       // Averages that become lazy may be the CPU's, which a synchronous step cannot bring them to.
-      if (optimizer.averages.length > 0 && !hasLazy) await runtime.synchronize();
+      if (optimizer.averages.length > 0 && accelerator.cannot.lazy !== undefined) await runtime.synchronize();
       optimizer.applyGradientsSync(pairs);
     } else await optimizer.applyGradients(pairs);
   } else if (event.what === "two steps") {
@@ -195,76 +172,70 @@ async function happen(model: Model, event: Happening, hasLazy: boolean): Promise
   }
 }
 
-/** Random happenings on a device against the CPU, bit for bit. */
-export function describeHappenings(
-  makeTroubled: MakeTroubled,
-  { accumulators = ["elementwise", "rowwise"], hasLazy = true }: Arithmetic = {},
-): void {
-  describe("anything that happens to a model", () => {
-    const cpu = new Runtime({ device: "cpu", threads: 0 });
-    afterAll(() => cpu.close());
+/** The means of row-wise accumulators are the contract suite's, with a tolerance, where they are not exact. */
+const accumulators: Accumulators = accelerator.exactMeans ? ["elementwise", "rowwise"] : ["elementwise"];
 
-    test("gives the bits of the CPU, wherever its variables live and whenever the device is lost", async () => {
-      const places = fc.array(fc.constantFrom("auto" as const, "auto" as const, "cpu" as const), {
-        minLength: shapes.length,
-        maxLength: shapes.length,
-      });
-      // Small memories leave no room for a second gradient; a small journal is full after every step or two.
-      const memories = fc.record({
-        journalBytes: fc.constantFrom(undefined, 0, 5000),
-        arenaBytes: fc.constantFrom(undefined, 192 * 1024),
-      });
-      const happenings = fc.array(happening, { minLength: 1, maxLength: 12 });
-      await fc.assert(
-        fc.asyncProperty(
-          optionsWith(accumulators),
-          places,
-          happenings,
-          memories,
-          async (given, where, all, memory) => {
-            const { runtime, backend } = await makeTroubled(memory);
-            // In a small memory there is no room for what comes beside the variables later.
-            const isSmall = memory.arenaBytes !== undefined;
-            const events = isSmall
-              ? all.filter(({ what }) => what !== "step elsewhere" && what !== "resize")
-              : all;
-            const chosen: AdagradOptions = isSmall ? { ...given, sparseEma: "eager" } : given;
-            const [model, reference] = [modelOn(runtime, chosen, where), modelOn(cpu, chosen, where)];
-            for (const event of events) {
-              if (event.what === "lose") {
-                let left = event.calls;
-                if (event.at === "now") backend.lose("by chance", event.calls % 2 === 0);
-                else
-                  backend.before = (what) =>
-                    what === event.at && left-- === 0 && backend.lose("by chance", true);
-                continue;
-              }
-              await happen(model, event, hasLazy);
-              await happen(reference, event, hasLazy);
-            }
-            for (const { variables } of [model, reference]) {
-              for (const variable of variables) await variable.materialize();
-            }
-            await runtime.synchronize();
-            const [actual, expected] = [model, reference].map(({ optimizer, variables }) =>
-              stateOf(optimizer, variables),
-            );
-            expectSameState(actual!, expected!, "");
-            const others = [model, reference].map(({ elsewhere, variables }) =>
-              stateOf(elsewhere, variables),
-            );
-            expectSameState(others[0]!, others[1]!, "elsewhere");
-            expect(model.norms).toEqual(reference.norms);
-            expect(model.gathered).toEqual(reference.gathered);
-            for (const { variables, optimizer, elsewhere } of [model, reference]) {
-              disposeAll(variables, optimizer);
-              elsewhere.dispose();
-            }
-            await runtime.close();
-          },
-        ),
-        { numRuns: Number(process.env.SHARDGRAD_TEST_RUNS ?? 25) },
-      );
+describe(`anything that happens to a model (${accelerator.kind})`, () => {
+  const cpu = new Runtime({ device: "cpu", threads: 0 });
+  afterAll(() => cpu.close());
+
+  test("gives the bits of the CPU, wherever its variables live and whenever the device is lost", async () => {
+    const places = fc.array(fc.constantFrom("auto" as const, "auto" as const, "cpu" as const), {
+      minLength: shapes.length,
+      maxLength: shapes.length,
     });
+    // Small memories leave no room for a second gradient; a small journal is full after every step or two.
+    const memories = fc.record({
+      journalBytes: fc.constantFrom(undefined, 0, 5000),
+      arenaBytes: fc.constantFrom(undefined, 192 * 1024),
+    });
+    const happenings = fc.array(happening, { minLength: 1, maxLength: 12 });
+    await fc.assert(
+      fc.asyncProperty(
+        optionsWith(accumulators),
+        places,
+        happenings,
+        memories,
+        async (given, where, all, memory) => {
+          const { runtime, device } = await accelerator.troubled({}, memory);
+          // In a small memory there is no room for what comes beside the variables later.
+          const isSmall = memory.arenaBytes !== undefined;
+          const events = isSmall
+            ? all.filter(({ what }) => what !== "step elsewhere" && what !== "resize")
+            : all;
+          const chosen: AdagradOptions = isSmall ? { ...given, sparseEma: "eager" } : given;
+          const [model, reference] = [modelOn(runtime, chosen, where), modelOn(cpu, chosen, where)];
+          for (const event of events) {
+            if (event.what === "lose") {
+              let left = event.calls;
+              if (event.at === "now") device.lose("by chance", event.calls % 2 === 0);
+              else
+                device.before = (what) => what === event.at && left-- === 0 && device.lose("by chance", true);
+              continue;
+            }
+            await happen(model, event);
+            await happen(reference, event);
+          }
+          for (const { variables } of [model, reference]) {
+            for (const variable of variables) await variable.materialize();
+          }
+          await runtime.synchronize();
+          const [actual, expected] = [model, reference].map(({ optimizer, variables }) =>
+            stateOf(optimizer, variables),
+          );
+          expectSameState(actual!, expected!, "");
+          const others = [model, reference].map(({ elsewhere, variables }) => stateOf(elsewhere, variables));
+          expectSameState(others[0]!, others[1]!, "elsewhere");
+          expect(model.norms).toEqual(reference.norms);
+          expect(model.gathered).toEqual(reference.gathered);
+          for (const { variables, optimizer, elsewhere } of [model, reference]) {
+            disposeAll(variables, optimizer);
+            elsewhere.dispose();
+          }
+          await runtime.close();
+        },
+      ),
+      { numRuns: Number(process.env.SHARDGRAD_TEST_RUNS ?? 25) },
+    );
   });
-}
+});
