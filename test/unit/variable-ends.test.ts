@@ -138,7 +138,7 @@ describe("a resize waits for reads", () => {
     let arrive = () => {};
     const none = () => {};
     own[runtimeInternals].memory.residency = {
-      ...{ hostAccess: none, hostRead: none, released: none },
+      ...{ hostAccess: none, hostRead: none, released: () => false },
       read: () => new Promise((resolve) => (arrive = resolve)),
     };
     const values = table.read();

@@ -34,27 +34,24 @@ const takers = (runtime: Runtime) =>
 const averages = accelerator.cannot.lazy === undefined ? (["eager", "lazy"] as const) : (["eager"] as const);
 
 describe("arrays that are released", () => {
-  test.each(averages)(
-    "slots go before the device is lost, %s averages",
-    async (sparseEma) => {
-      const { runtime, device } = await accelerator.troubled();
-      const { variable, same, optimizer, other, step } = await trained(runtime, sparseEma);
-      optimizer.dispose();
-      other.dispose();
-      const taken = takers(runtime);
-      // Others go on with the variable.
-      const [next, nextOther] = [0, 1].map(() => new Adagrad({ learningRate: 0.2, runtime })) as [
-        Adagrad,
-        Adagrad,
-      ];
-      await step([next, variable], [nextOther, same]);
-      device.lose("pulled out");
-      await runtime.synchronize();
-      for (const { data } of taken) expect(data).toEqual(ones);
-      expect(variable.data).toEqual(same.data);
-      await runtime.close();
-    },
-  );
+  test.each(averages)("slots go before the device is lost, %s averages", async (sparseEma) => {
+    const { runtime, device } = await accelerator.troubled();
+    const { variable, same, optimizer, other, step } = await trained(runtime, sparseEma);
+    optimizer.dispose();
+    other.dispose();
+    const taken = takers(runtime);
+    // Others go on with the variable.
+    const [next, nextOther] = [0, 1].map(() => new Adagrad({ learningRate: 0.2, runtime })) as [
+      Adagrad,
+      Adagrad,
+    ];
+    await step([next, variable], [nextOther, same]);
+    device.lose("pulled out");
+    await runtime.synchronize();
+    for (const { data } of taken) expect(data).toEqual(ones);
+    expect(variable.data).toEqual(same.data);
+    await runtime.close();
+  });
 
   test("the variable goes before its slots, and all of it before the device", async () => {
     const { runtime, device } = await accelerator.troubled();
