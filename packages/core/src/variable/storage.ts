@@ -142,8 +142,9 @@ export class Storage {
         readHost();
         return;
       }
-      this.#segments.forEach(({ start, view }, i) => {
-        if (coming[i] === undefined) target.set(view, start);
+      // Only then the view is asked for: values that are on a device have none.
+      this.#segments.forEach((segment, i) => {
+        if (coming[i] === undefined) target.set(segment.view, segment.start);
       });
       await Promise.all(coming);
     } finally {
