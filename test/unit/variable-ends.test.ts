@@ -1,4 +1,12 @@
-import { Adagrad, DisposedVariableError, Runtime, StateError, Variable } from "@shardgrad/core";
+import {
+  Adagrad,
+  DisposedVariableError,
+  Runtime,
+  StateError,
+  Variable,
+  WorkerLostError,
+} from "@shardgrad/core";
+import { LaneLostError } from "@shardgrad/workers";
 import { afterAll, describe, expect, test } from "vitest";
 import { runtimeInternals } from "../../packages/core/dist/runtime/internals.js";
 import { thrownBy } from "../support/outcome.js";
@@ -11,9 +19,9 @@ afterAll(() => runtime.close());
 const exact = { learningRate: 1, initialAccumulatorValue: 0, epsilon: 0, useEma: true, emaMomentum: 0.5 };
 
 /** A table in whose row 0 an overwrite is due: 1 is to become 0.75. */
-async function behind() {
-  const table = Variable.zeros([100, 4], { runtime });
-  const optimizer = new Adagrad({ ...exact, sparseEma: "lazy", emaOverwriteFrequency: 2, runtime });
+async function behind(on = runtime) {
+  const table = Variable.zeros([100, 4], { runtime: on });
+  const optimizer = new Adagrad({ ...exact, sparseEma: "lazy", emaOverwriteFrequency: 2, runtime: on });
   for (const row of [0, 1])
     await optimizer.applyGradients([[{ indices: [row], values: [[-1, -1, -1, -1]] }, table]]);
   return { table, optimizer };
@@ -120,6 +128,19 @@ describe("while threads bring a table up to date", () => {
     await done;
     optimizer.finalizeVariableValues([table]);
   });
+});
+
+test("a thread that is lost while `assign` brings a table up to date is told as with a step", async () => {
+  const own = new Runtime({ threads: 0 });
+  const { table } = await behind(own);
+  own[runtimeInternals].device.runSync = () => {
+    throw new LaneLostError(1, [{ update: 0, state: "unknown", elements: [4, 8] }]);
+  };
+  const error = await thrownBy(() => table.assign(new Float32Array(400)));
+  expect(error).toBeInstanceOf(WorkerLostError);
+  const part = { variable: table.name, state: "unknown", elements: [4, 8] };
+  expect((error as WorkerLostError).damage).toEqual([part]);
+  await own.close();
 });
 
 describe("a resize waits for reads", () => {

@@ -317,25 +317,34 @@ export async function catchUpAsync(lazy: LazyAverage): Promise<void> {
     closeWrites("device", [variable, average]);
   } catch (error) {
     closeWrites("device", [variable, average], error);
-    if (!(error instanceof LaneLostError)) throw error;
-    const damage = error.damage.map(({ state, elements }) => ({
-      variable: variable.name,
-      state,
-      ...(elements === undefined ? {} : { elements }),
-    }));
-    throw new WorkerLostError({ damage, cause: error });
+    throw workerLost(error, variable);
   } finally {
     lazy.passing = false;
     for (const storage of held) storage.letGo();
   }
 }
 
-/** The same on the calling thread. The caller makes sure that no step runs. */
+/** The same on the calling thread. The caller makes sure that no step runs. @throws WorkerLostError */
 export function catchUpSync(lazy: LazyAverage): void {
   if (!lazy.behind || lazy.isOver) return;
   const { variable, average } = lazy;
-  writeNow([variable, average], () => {
-    variable[variableInternals].runtime[runtimeInternals].device.runSync(lazy.plan);
-    lazy.caughtUp();
-  });
+  try {
+    writeNow([variable, average], () => {
+      variable[variableInternals].runtime[runtimeInternals].device.runSync(lazy.plan);
+      lazy.caughtUp();
+    });
+  } catch (error) {
+    throw workerLost(error, variable);
+  }
+}
+
+/** A lost lane in its users' terms; another error as it is. */
+function workerLost(error: unknown, { name }: Variable): unknown {
+  if (!(error instanceof LaneLostError)) return error;
+  const damage = error.damage.map(({ state, elements }) => ({
+    variable: name,
+    state,
+    ...(elements === undefined ? {} : { elements }),
+  }));
+  return new WorkerLostError({ damage, cause: error });
 }

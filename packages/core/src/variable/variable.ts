@@ -120,6 +120,7 @@ export class Variable extends ReadableVariable {
     const { bytes } = dtypeInfo[this.dtype];
     const target = viewOf(this.dtype, new ArrayBuffer(this.size * bytes), 0, this.size);
     await storage.read(target, () => {
+      storage.refuseStale();
       const { layout, reader, rows } = readableOf(this, internals);
       reader.readRows(0, rows, targetOf(layout, target));
     });
