@@ -73,7 +73,7 @@ export function layOut(
     return {
       dtype,
       norm: normLayout(plan, dtype, updates),
-      dense: denseLayouts(plan, dtype, updates, arrays, slotOf, none),
+      dense: denseLayouts(plan, updates, arrays, slotOf, none),
       slices: updates.flatMap(({ slices }, i) => slices.map((s) => ({ ...s, clipSlot: slotOf(i) }))),
       averages: plan.average === null ? [] : tableAverages(dtype, updates, arrays),
     };
@@ -133,7 +133,6 @@ interface DenseGroup {
 
 function denseLayouts(
   plan: StepPlan,
-  dtype: DType,
   updates: readonly PlacedUpdate[],
   arrays: DeviceArrays,
   slotOf: (index: number) => number,
