@@ -16,7 +16,7 @@ const asynchronous = ["mapAsync", "onSubmittedWorkDone", "popErrorScope"];
 /** Lets calls of the package `webgpu` fail, in this process, and counts the buffers that are not destroyed. */
 export class FailingWebGpu {
   /** A submission that the device refuses: WebGPU says so in an event, after the call. */
-  static readonly later = ["refused submit"];
+  static readonly refused = "refused submit";
   /** A buffer for which there is no room: WebGPU says so after the call, in an error scope. */
   static readonly noRoom = "no room";
 
@@ -63,7 +63,7 @@ export class FailingWebGpu {
       if (name === "createBuffer") buffers.add(result);
       if (name === "destroy") buffers.delete(this);
       // What was submitted once cannot be submitted again.
-      if (name === "submit" && isDue(FailingWebGpu.later[0]!)) original.apply(this, values);
+      if (name === "submit" && isDue(FailingWebGpu.refused)) original.apply(this, values);
       if (name === "popErrorScope" && isDue(FailingWebGpu.noRoom)) {
         return (result as Promise<unknown>).then(() => ({ message: "as the test told" }));
       }

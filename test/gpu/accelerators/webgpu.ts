@@ -12,6 +12,16 @@ const open = () => openWebGpu({ software: true });
 // Keeps the device, and what is compiled for it, from one runtime to the next.
 await open();
 
+const regular = [
+  ...["writeBuffer", "createCommandEncoder", "beginComputePass", "setPipeline", "setBindGroup"],
+  ...["dispatchWorkgroups", "end", "finish", "submit", FailingWebGpu.refused],
+  ...["copyBufferToBuffer", "mapAsync", "getMappedRange", "unmap"],
+];
+const rare = [
+  ...["createBuffer", "createBindGroup", "onSubmittedWorkDone", "pushErrorScope", "popErrorScope"],
+  FailingWebGpu.noRoom,
+];
+
 /** WebGPU, on a driver that runs on the processor. */
 export const webGpu: TestedAccelerator = {
   kind: "webgpu",
@@ -30,32 +40,13 @@ export const webGpu: TestedAccelerator = {
     },
     // Of machines without a loader, an adapter or the package: processes.test.ts and test/package, in processes of their own.
   },
-  calls: [
-    ...["writeBuffer", "createCommandEncoder", "beginComputePass", "setPipeline", "setBindGroup"],
-    ...["dispatchWorkgroups", "end", "finish", "submit"],
-    ...["mapAsync", "getMappedRange", "unmap", "copyBufferToBuffer"],
-    ...FailingWebGpu.later,
-  ]
-    .map((name) => ({ name }))
-    .concat(
-      [
-        "createBuffer",
-        "createBindGroup",
-        "onSubmittedWorkDone",
-        "pushErrorScope",
-        "popErrorScope",
-        FailingWebGpu.noRoom,
-      ].map((name) => ({
-        name,
-        rare: true,
-      })),
-    ),
+  calls: [...regular.map((name) => ({ name })), ...rare.map((name) => ({ name, rare: true }))],
   comingDown: "mapAsync",
   fail: (call, after) => failing.fail(call, after),
   get failed() {
     return failing.failed;
   },
-  failure: /(failed as the test told|as the test told|WebGPU: |The device has no room for \d+ bytes)/,
+  failure: /(as the test told|WebGPU: |The device has no room for \d+ bytes)/,
   loseForReal: () => debugLoseWebGpu(),
   reset() {
     failing.reset();

@@ -59,7 +59,7 @@ describe(`want of memory (${kind})`, () => {
       );
 
       test("for the gradients of one step: that step is the CPU's, the device is kept", async () => {
-        // Room for the arrays, and for the small buffers of a first step without a large gradient.
+        // Room for the arrays, not for a gradient beside them.
         const { runtime, device } = await accelerator.troubled({
           bindingBytes: 4 << 20,
           totalBytes: 40 << 20,
@@ -74,6 +74,7 @@ describe(`want of memory (${kind})`, () => {
         expect(device.launched.length).toBe(0);
         await runtime.close();
       });
+
       test("for the gradient of a synchronous step: that step is the CPU's, the device is kept", async () => {
         // Room for the table, its accumulator and small gradients, not for a dense one.
         const { runtime } = await accelerator.troubled({ bindingBytes: 4 << 20, totalBytes: 11 << 20 });

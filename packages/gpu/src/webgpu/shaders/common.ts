@@ -101,7 +101,7 @@ fn storeUpdated(variableAt: u32, averageAt: u32, value: f32, before: f32) {
 /**
  * Double-single arithmetic: a number is the unevaluated sum of two float32, the higher part first; about 48 bits.
  * Products are split after Dekker, whose parts are exact, so that contraction to fused multiply-add changes nothing.
- * Drivers may simplify float arithmetic as if it were exact (Mesa's and Metal's do: t - (t - x) becomes x), but not
+ * Drivers may simplify float arithmetic as if it were exact (Mesa's do, Metal's may: t - (t - x) becomes x), but not
  * across integers: `kept` is a number that the compiler cannot look through.
  */
 export const doubleSingle = /* wgsl */ `
