@@ -142,8 +142,9 @@ export class Storage {
         readHost();
         return;
       }
-      this.#segments.forEach(({ start, view }, i) => {
-        if (coming[i] === undefined) target.set(view, start);
+      // A view of what is on the device is refused.
+      this.#segments.forEach((segment, i) => {
+        if (coming[i] === undefined) target.set(segment.view, segment.start);
       });
       await Promise.all(coming);
     } finally {
