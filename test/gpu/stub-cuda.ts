@@ -24,6 +24,7 @@ export class StubCuda {
   readonly #fail: Control;
   readonly #takeLog: Control;
   readonly #left: Control;
+  readonly #current: Control;
 
   constructor(path: string) {
     this.path = path;
@@ -33,6 +34,7 @@ export class StubCuda {
     this.#fail = library.func("stubFail", "void", ["str", "int", "int", "int"]);
     this.#takeLog = library.func("stubTakeLog", "size_t", ["void *", "size_t"]);
     this.#left = library.func("stubLeft", "int", []);
+    this.#current = library.func("stubCurrent", "uint64", []);
   }
 
   reset(seed = 1): void {
@@ -56,9 +58,14 @@ export class StubCuda {
     return new TextDecoder().decode(bytes.subarray(0, length)).split("\n").slice(0, -1);
   }
 
-  /** How many things of the driver were not given back. */
+  /** How many things of the driver were not given back; a thousand and more: calls that a driver would not survive. */
   get left(): number {
     return this.#left();
+  }
+
+  /** The context that is current on this thread; 0: none. */
+  get current(): number {
+    return Number(this.#current());
   }
 
   async open(options: OpenCudaOptions = {}) {

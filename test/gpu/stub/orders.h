@@ -22,7 +22,7 @@ API void stubReset() {
   device.streams.clear();
   device.events.clear();
   device.used = 0;
-  device.sticky = device.retained = device.unanswered = 0;
+  device.sticky = device.retained = device.unanswered = device.misuse = 0;
 }
 
 API void stubSet(const char *name, long long value) {
@@ -46,8 +46,11 @@ API size_t stubTakeLog(char *into, size_t room) {
   return length;
 }
 
-// What is not given back: allocations, registered ranges, streams, events, contexts.
+// What is not given back: allocations, registered ranges, streams, events, contexts; and misuse.
 API int stubLeft() {
   return (int)(device.allocations.size() + device.registered.size() + device.streams.size() + device.events.size()) +
-         device.retained;
+         device.retained + 1000 * device.misuse;
 }
+
+// The context that is current on the calling thread.
+API unsigned long long stubCurrent() { return current; }
