@@ -71,9 +71,10 @@ export class Events {
     }
   }
 
-  /** A failure of earlier work shows on the calling thread as well, which asks next. */
+  /** Never rejects: a failure of earlier work shows on the calling thread as well, which asks next. */
   async #waitOnThread(event: number): Promise<void> {
-    if ((await this.#driver.async("cuEventSynchronize", event)) !== 0) this.#threadsMayWait = false;
+    const result = await this.#driver.async("cuEventSynchronize", event).catch(() => undefined);
+    if (result !== 0) this.#threadsMayWait = false;
   }
 
   hasEnded(event: number): boolean {
