@@ -200,6 +200,21 @@ describe.skipIf(typeof stub === "string")(
       expect(stub.left).toBe(0);
     });
 
+    test("another library that makes its own context current in between", async () => {
+      stub.reset();
+      const backend = await stub.open();
+      const arrays = new DeviceArrays(backend);
+      const buffer = arrays.elements(new Float32Array(100_000).fill(3));
+      stub.set("leaves", 1);
+      expect((await arrays.read(buffer, 100_000)).every((value) => value === 3)).toBe(true);
+      await backend.finished();
+      arrays.free(buffer);
+      await backend.finished();
+      expect(backend.memory().held).toBe(0);
+      await backend.close();
+      expect(stub.left).toBe(0);
+    });
+
     test("two back ends on a thread: the context stays current for the other, and for nobody at the end", async () => {
       stub.reset();
       const [first, second] = [await stub.open(), await stub.open()];
@@ -209,7 +224,10 @@ describe.skipIf(typeof stub === "string")(
       await first.close();
       expect((await read)[99_999]).toBe(99_999);
       expect(stub.takeLog().filter((line) => line === "cuDevicePrimaryCtxRelease").length).toBe(1);
-      await second.close();
+      // One opens while another closes.
+      const [third] = await Promise.all([stub.open(), second.close(), stub.open().then((b) => b.close())]);
+      await third.finished();
+      await third.close();
       expect(stub.current).toBe(0);
       expect(stub.left).toBe(0);
     });

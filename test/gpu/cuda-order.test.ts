@@ -119,6 +119,7 @@ describe.skipIf(typeof stub === "string")(
       await backend.finished();
       stub.takeLog();
       stub.set("notReady", 1_000_000);
+      stub.set("waitsMs", 30);
       const read = await Promise.all(buffers.map((buffer) => arrays.read(buffer, 2)));
       expect(read.map(([first]) => first)).toEqual([...buffers.keys()]);
       const log = stub.takeLog();

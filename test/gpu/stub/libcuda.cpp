@@ -1,6 +1,8 @@
 // A stand-in for the NVIDIA driver's library: the functions that packages/gpu uses, over host memory. Calls are
 // recorded, can be told to fail, and launches run the kernel sources on the CPU. Streams run lazily and in any order
 // that their events allow, so that a missing wait shows in the numbers.
+#include <unistd.h>
+
 #include "device.h"
 #if defined(PTX_KERNELS)
 #include "run-ptx.h"
@@ -304,10 +306,14 @@ API int cuEventQuery(handle event) {
     device.unanswered--;
     return NOT_READY;
   }
-  return device.drain((stub_event *)event);
+  const int result = device.drain((stub_event *)event);
+  // Another library takes the thread.
+  if (device.setting("leaves", 0) != 0) current = 0;
+  return result;
 }
 
 API int cuEventSynchronize(handle event) {
+  usleep((unsigned)device.setting("waitsMs", 0) * 1000);
   // Whether a thread needs a context for this is not documented: both are tried.
   BEGIN("", device.setting("waitNeedsContext", 0) != 0);
   if (device.events.count((stub_event *)event) == 0) return INVALID_HANDLE;

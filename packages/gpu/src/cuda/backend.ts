@@ -62,7 +62,8 @@ export class CudaBackend implements GpuBackend {
    * @throws CudaError
    */
   constructor(resources: CudaResources, pinLimit?: number) {
-    const { driver, device, events } = resources;
+    const { driver, device, events, context } = resources;
+    driver.call("cuCtxSetCurrent", context);
     this.#resources = resources;
     this.#driver = driver;
     this.#events = events;
