@@ -1,7 +1,7 @@
 import { existsSync } from "node:fs";
 import { createRequire } from "node:module";
 import { defineConfig } from "vitest/config";
-import { stubCudaMissing } from "./test/gpu/stub-cuda-missing.js";
+import { onRealDriver, stubCudaMissing } from "./test/gpu/stub-cuda-missing.js";
 import { lavapipeMissing, softwareVulkanMissing } from "./test/support/software-vulkan.js";
 import { hasTfjsNode } from "./test/support/tfjs-node.js";
 
@@ -73,11 +73,15 @@ function onTfjs(name: string, include: string[], backends = tfBackends) {
   );
 }
 
-const withoutStub = leaveOut("The tests on CUDA are", stubCudaMissing());
+const withoutStub = onRealDriver ? undefined : leaveOut("The tests on CUDA are", stubCudaMissing());
 
-/** The same tests on the CUDA back end, over a stand-in for the driver that runs the kernels on the processor. */
+/**
+ * The same tests on the CUDA back end, over a stand-in for the driver that runs the kernels on the processor; or on the
+ * machine's GPU, where that is asked for, but for those that have calls of the driver fail.
+ */
 function onCuda(name: string, include: string[]) {
   const env = { SHARDGRAD_TEST_DEVICE: "cuda" };
+  if (onRealDriver) return name === "gpu" ? [] : [project(`${name}-cuda`, include, 120 * seconds, env)];
   return withoutStub ? [] : [project(`${name}-cuda`, include, 60 * seconds, env)];
 }
 
@@ -102,6 +106,8 @@ export default defineConfig({
       ...onWebGpu("golden", ["test/golden/trajectories.test.ts"]),
       ...onTfjs("contract", ["test/contract/devices.test.ts"]),
       ...onTfjs("golden", ["test/golden/trajectories.test.ts"]),
+      // On a GPU; the project gpu has them on stand-ins.
+      ...(onRealDriver ? onCuda("kernels", ["test/gpu/cuda-{cpu-,}kernels.test.ts"]) : []),
       ...onCuda("contract", ["test/contract/devices.test.ts"]),
       ...onCuda("golden", ["test/golden/trajectories.test.ts"]),
       ...onWebGpu("gpu", ["test/gpu/shared/*.test.ts", "test/gpu/webgpu/*.test.ts"]),

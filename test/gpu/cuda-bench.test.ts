@@ -1,4 +1,4 @@
-// `npm run bench:gpu` on the stub, with tiny sizes: that it runs, and checks what it measures.
+// `npm run bench:gpu` on the stub, with tiny sizes: that it runs, and checks what it measures; and what is run before it.
 import { spawnSync } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
@@ -7,6 +7,8 @@ import { stubCuda } from "./stub-cuda.js";
 const main = fileURLToPath(new URL("../../bench/gpu/main.mjs", import.meta.url));
 const run = (...args: string[]) =>
   spawnSync(process.execPath, [main, "--no-peers", ...args], { encoding: "utf8" });
+const smoke = fileURLToPath(new URL("../../bench/gpu/smoke.mjs", import.meta.url));
+const runSmoke = (...args: string[]) => spawnSync(process.execPath, [smoke, ...args], { encoding: "utf8" });
 
 test("without a device one line says so", () => {
   const { status, stdout } = run("--library", "/no/such/library");
@@ -14,7 +16,22 @@ test("without a device one line says so", () => {
   expect(stdout).toMatch(/^No device to measure on\. CUDA: no NVIDIA driver: [^\n]+\n$/);
 });
 
+test("the smoke test fails without a device", () => {
+  const { status, stdout } = runSmoke("--library", "/no/such/library");
+  expect(status).toBe(1);
+  expect(stdout).toMatch(/\nNo device\. CUDA: no NVIDIA driver: [^\n]+\n$/);
+});
+
 const stub = stubCuda();
+
+test.skipIf(typeof stub === "string")("the smoke test compares steps on the device with the CPU's", () => {
+  const { path } = stub as Exclude<typeof stub, string>;
+  const { status, stdout, stderr } = runSmoke("--library", path, "--only", "slices of 33");
+  expect(stderr).toBe("");
+  expect(stdout.match(/ same bits \(/g)).toHaveLength(2);
+  expect(stdout).toMatch(/\nAll the same\.\n$/);
+  expect(status).toBe(0);
+});
 
 test.skipIf(typeof stub === "string")(`all cases run${typeof stub === "string" ? ` (${stub})` : ""}`, () => {
   const { path } = stub as Exclude<typeof stub, string>;

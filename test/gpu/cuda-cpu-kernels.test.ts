@@ -4,23 +4,22 @@ import { gpuKernels, TILE } from "@shardgrad/gpu";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { clips, expectSame, numbers, oddNumbers, positives, seeded } from "../kernels/data.js";
 import { call, Floats, placeIndices, readDoubles, reserve, reset } from "../kernels/kernels.js";
+import { kernelRuns, openerOf } from "./cuda-runs.js";
 import { DeviceArrays } from "./device-arrays.js";
 import { grouped } from "./grouped.js";
-import { stubCuda } from "./stub-cuda.js";
 
 const step = { learningRate: 0.1, epsilon: 1e-7 };
 const average = { momentum: 0.99, complement: 0.01 };
 
-describe.each(["sources", "ptx"] as const)("CUDA kernels from the %s and CPU kernels", (runs) => {
-  const stub = stubCuda(runs);
-  if (typeof stub === "string") {
-    test.skip(`the same bits (${stub})`, () => {});
+describe.each(kernelRuns)("CUDA kernels (%s) and CPU kernels", (runs) => {
+  const open = openerOf(runs);
+  if (typeof open === "string") {
+    test.skip(`the same bits (${open})`, () => {});
     return;
   }
   let backend: GpuBackend;
   beforeAll(async () => {
-    stub.reset(5);
-    backend = await stub.open();
+    backend = await open(5);
   });
   afterAll(() => backend.close());
 

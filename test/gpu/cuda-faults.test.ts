@@ -49,6 +49,12 @@ describe.skipIf(typeof stub === "string")(
       ["a kernel that is missing", () => stub.fail("cuModuleGetFunction", 500), "CUDA_ERROR_NOT_FOUND (500)"],
       ["no stream", () => stub.fail("cuStreamCreate", 2), "CUDA_ERROR_OUT_OF_MEMORY (2)"],
       ["no event", () => stub.fail("cuEventCreate", 2, { after: 3 }), "CUDA_ERROR_OUT_OF_MEMORY (2)"],
+      [
+        "a kernel that does not fit",
+        () => stub.fail("cuLaunchKernel", 701, { after: 3 }),
+        "CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES (701)",
+      ],
+      ["a kernel that fails", () => stub.fail("execution", 719), "CUDA_ERROR_LAUNCH_FAILED (719)"],
     ])("%s: one line, nothing left behind", async (_, arrange, expected) => {
       stub.reset();
       arrange();
@@ -73,6 +79,21 @@ describe.skipIf(typeof stub === "string")(
       expect(await opened(2)).toBe("Stub GPU 2 (CUDA 12.4)");
       expect(await opened(0)).toBe("CUDA: Stub GPU 0 has compute capability 6, 7.5 is needed");
       expect(await opened(3)).toBe("CUDA: there is no device 3: devices are numbered from 0 to 2");
+    });
+
+    test("a device that another process has for itself: the next one, or a line for each", async () => {
+      stub.reset();
+      stub.set("devices", 2);
+      stub.set("takenOf0", 1);
+      const backend = await stub.open();
+      expect(backend.description).toBe("Stub GPU 1 (CUDA 12.4)");
+      await backend.close();
+      stub.set("takenOf1", 1);
+      const reason = await open();
+      for (const name of ["Stub GPU 0", "Stub GPU 1"])
+        expect(reason).toContain(`${name} could not be opened`);
+      expect(reason).toContain("CUDA_ERROR_DEVICE_UNAVAILABLE (46)");
+      expect(stub.left).toBe(0);
     });
 
     test("out of memory: an error that says for what, and all goes on", async () => {
@@ -163,9 +184,52 @@ describe.skipIf(typeof stub === "string")(
       stub.reset();
       const backend = await stub.open();
       stub.set("notReady", 1_000_000);
-      stub.fail("cuEventSynchronize", 702);
+      stub.fail("cuEventSynchronize", 702, { sticky: true });
       await expect(backend.finished()).rejects.toThrow("CUDA_ERROR_LAUNCH_TIMEOUT (702)");
       await backend.close();
+    });
+
+    test("a thread that may not wait, for whatever reason: the calling thread asks", async () => {
+      stub.reset();
+      const backend = await stub.open();
+      stub.set("notReady", 1_000_000);
+      stub.fail("cuEventSynchronize", 400);
+      setTimeout(() => stub.set("notReady", 0), 20);
+      await backend.finished();
+      await backend.close();
+      expect(stub.left).toBe(0);
+    });
+
+    test("another library that makes its own context current in between", async () => {
+      stub.reset();
+      const backend = await stub.open();
+      const arrays = new DeviceArrays(backend);
+      const buffer = arrays.elements(new Float32Array(100_000).fill(3));
+      stub.set("leaves", 1);
+      expect((await arrays.read(buffer, 100_000)).every((value) => value === 3)).toBe(true);
+      await backend.finished();
+      arrays.free(buffer);
+      await backend.finished();
+      expect(backend.memory().held).toBe(0);
+      await backend.close();
+      expect(stub.left).toBe(0);
+    });
+
+    test("two back ends on a thread: the context stays current for the other, and for nobody at the end", async () => {
+      stub.reset();
+      const [first, second] = [await stub.open(), await stub.open()];
+      const arrays = new DeviceArrays(second);
+      const buffer = arrays.elements(Float32Array.from({ length: 100_000 }, (_, i) => i));
+      const read = arrays.read(buffer, 100_000);
+      await first.close();
+      expect((await read)[99_999]).toBe(99_999);
+      expect(stub.takeLog().filter((line) => line === "cuDevicePrimaryCtxRelease").length).toBe(1);
+      // One opens while another closes.
+      const [third] = await Promise.all([stub.open(), second.close(), stub.open().then((b) => b.close())]);
+      await third.finished();
+      await third.close();
+      expect(stub.current).toBe(0);
+      expect(stub.left).toBe(0);
     });
 
     test("closing: what waits still ends, nothing is left, `lost` stays open, and it can be done twice", async () => {

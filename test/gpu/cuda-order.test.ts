@@ -90,6 +90,47 @@ describe.skipIf(typeof stub === "string")(
       expect(stub.left).toBe(0);
     });
 
+    test.each([1, 2, 3])(
+      "downloads at the same time into one memory, anyhow aligned, seed %i",
+      async (seed) => {
+        stub.reset(seed);
+        const backend = await stub.open();
+        const arrays = new DeviceArrays(backend);
+        const n = 100_001; // Its 400,004 bytes end in mid-page.
+        const buffers = Array.from({ length: 5 }, (_, i) => arrays.elements(new Float32Array(n).fill(i + 1)));
+        const memory = new Float32Array(5 * n);
+        const into = (i: number) => memory.subarray(i * n, (i + 1) * n);
+        const arriving = buffers.map(({ buffer }, i) => backend.download(buffer, 0, into(i)));
+        // The same memory twice: the one that comes last is there at the end.
+        arriving.push(backend.download(buffers[4]!.buffer, 0, into(0)));
+        await Promise.all(arriving);
+        for (const i of [1, 2, 3, 4]) expect(into(i).every((value) => value === i + 1)).toBe(true);
+        expect(into(0).every((value) => value === 5)).toBe(true);
+        await backend.close();
+        expect(stub.left).toBe(0);
+      },
+    );
+
+    test("many small downloads at a time share pinned memory, and one thread waits for all", async () => {
+      stub.reset();
+      const backend = await stub.open();
+      const arrays = new DeviceArrays(backend);
+      const buffers = Array.from({ length: 600 }, (_, i) => arrays.elements([i, i + 1]));
+      await backend.finished();
+      stub.takeLog();
+      stub.set("notReady", 1_000_000);
+      stub.set("waitsMs", 30);
+      const read = await Promise.all(buffers.map((buffer) => arrays.read(buffer, 2)));
+      expect(read.map(([first]) => first)).toEqual([...buffers.keys()]);
+      const log = stub.takeLog();
+      expect(log.filter((line) => line.startsWith("cuMemHostRegister"))).toEqual([
+        "cuMemHostRegister_v2 262144",
+      ]);
+      expect(log.filter((line) => line === "cuEventSynchronize").length).toBeLessThan(10);
+      await backend.close();
+      expect(stub.left).toBe(0);
+    });
+
     test("many small uploads share staging that is used again and again", async () => {
       stub.reset(7);
       const backend = await stub.open();

@@ -116,7 +116,8 @@ function instruction(operation: string[], operands: string[], line: string): str
     case "bra":
       return `goto ${target.slice(1)};`;
     case "bar":
-      return "ptxBarrier();";
+      // Of a block, or of members of a warp: an exchange of each with itself.
+      return operation[1] === "warp" ? `ptxExchange(0, 0, ${value(target, "u32")});` : "ptxBarrier();";
     case "shfl":
       // Lanes stay within segments of eight.
       if (sources[2] !== "6175" || operation[2] !== "bfly") break;

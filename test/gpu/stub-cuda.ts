@@ -30,6 +30,7 @@ export class StubCuda {
   readonly #takeLog: Control;
   readonly #left: Control;
   readonly #failed: Control;
+  readonly #current: Control;
 
   constructor(path: string) {
     this.path = path;
@@ -40,6 +41,7 @@ export class StubCuda {
     this.#takeLog = library.func("stubTakeLog", "size_t", ["void *", "size_t"]);
     this.#left = library.func("stubLeft", "int", []);
     this.#failed = library.func("stubFailed", "int", []);
+    this.#current = library.func("stubCurrent", "uint64", []);
   }
 
   reset(seed = 1): void {
@@ -63,7 +65,7 @@ export class StubCuda {
     return new TextDecoder().decode(bytes.subarray(0, length)).split("\n").slice(0, -1);
   }
 
-  /** How many things of the driver were not given back. */
+  /** How many things of the driver were not given back; a thousand and more: calls that a driver would not survive. */
   get left(): number {
     return this.#left();
   }
@@ -71,6 +73,11 @@ export class StubCuda {
   /** How many calls have failed as they were told to. */
   get failures(): number {
     return this.#failed();
+  }
+
+  /** The context that is current on this thread; 0: none. */
+  get current(): number {
+    return Number(this.#current());
   }
 
   async open(options: OpenCudaOptions = {}) {

@@ -1,6 +1,8 @@
 import { Runtime } from "@shardgrad/core";
-import { openWebGpu } from "@shardgrad/gpu";
+import { openCuda, openWebGpu } from "@shardgrad/gpu";
+import { afterEach } from "vitest";
 import { stubCuda } from "../gpu/stub-cuda.js";
+import { onRealDriver } from "../gpu/stub-cuda-missing.js";
 import { useSoftwareVulkan } from "./software-vulkan.js";
 import type { TfBackend } from "./tfjs.js";
 
@@ -31,7 +33,18 @@ if (testedDevice === "webgpu") {
   await openWebGpu({ software: true });
 }
 
-if (testedDevice === "cuda") {
+/** Why runtimes went on without the GPU that the tests are about. */
+const losses: string[] = [];
+if (testedDevice === "cuda" && onRealDriver) {
+  // Keeps the context, and what is compiled for it, from one runtime to the next.
+  const opened = await openCuda();
+  if (typeof opened === "string") throw new Error(opened);
+  console.log(opened.description);
+  // On the CPU all tests would pass.
+  afterEach(() => {
+    if (losses.length > 0) throw new Error(`The device was not used: ${losses.splice(0).join("; ")}`);
+  });
+} else if (testedDevice === "cuda") {
   const stub = stubCuda();
   if (typeof stub === "string") throw new Error(stub);
   process.env.SHARDGRAD_CUDA_LIBRARY = stub.path;
@@ -59,7 +72,7 @@ export function pooled(
   threads: number,
   options: { arenaBytes?: number; maxQueue?: number; kernels?: Kernels } = {},
 ): Runtime {
-  return new Runtime({
+  const runtime = new Runtime({
     threads,
     inlineThreshold: 0,
     kernels: testedKernels,
@@ -67,4 +80,10 @@ export function pooled(
     ...(tf === undefined ? {} : { tf }),
     ...options,
   });
+  if (testedDevice === "cuda" && onRealDriver) {
+    runtime.on("deviceChanged", ({ to, reason }) => {
+      if (to !== "cuda") losses.push(reason);
+    });
+  }
+  return runtime;
 }

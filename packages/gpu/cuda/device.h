@@ -49,7 +49,7 @@ template <typename POINTER> INLINE double pairwise(POINTER s) {
 
 // A sum with one order is shared by an octet, eight threads of one warp. What each lane of an octet has of its own is
 // declared with PER_LANE and reached as name[AT(lane)]. EACH_LANE runs a statement for each lane: on a GPU once in each
-// thread, on the CPU eight times in a row. Lanes meet in octetSum only.
+// thread, on the CPU eight times in a row. Lanes meet in octetSum, which orders nothing in memory, and in octetMeets.
 #if defined(__NVPTX__)
 
 #define GLOBAL __attribute__((address_space(1)))
@@ -96,6 +96,9 @@ INLINE double octetSum(const double *s) {
   return sum + exchanged(sum, 1);
 }
 
+// What an octet's lanes have read or written before, all of them have when they go on.
+INLINE void octetMeets() { __nvvm_bar_warp_sync(0xffu << (threadIndex() & 24)); }
+
 INLINE float squareRoot(float value) { return __nvvm_sqrt_rn_f(value); }
 INLINE double squareRoot(double value) { return __nvvm_sqrt_rn_d(value); }
 
@@ -132,6 +135,7 @@ INLINE u32 blocksOfLaunch() { return place.blocks; }
 #define EACH_LANE(lane) for (u32 lane = 0; lane < 8; lane++)
 
 INLINE double octetSum(const double *s) { return pairwise(s); }
+INLINE void octetMeets() {}
 
 INLINE float squareRoot(float value) { return __builtin_sqrtf(value); }
 INLINE double squareRoot(double value) { return __builtin_sqrt(value); }

@@ -37,7 +37,7 @@ template <typename REAL> INLINE REAL meanSquare(const row_gradient<REAL> &gradie
   return (REAL)(sum / (double)gradient.rowSize);
 }
 
-// Lane 0 writes the accumulator, which all lanes have read: they met in octetSum since.
+// Lane 0 writes the accumulator when all lanes have read it.
 template <typename REAL>
 INLINE REAL accumulated(GLOBAL REAL *s, const row_gradient<REAL> &gradient, const clipping<REAL> &clip, bool perRow) {
   REAL sum = *s;
@@ -51,6 +51,7 @@ INLINE REAL accumulated(GLOBAL REAL *s, const row_gradient<REAL> &gradient, cons
   } else {
     sum = sum + meanSquare(gradient, clip);
   }
+  octetMeets();
   EACH_LANE(lane) {
     if (lane == 0) *s = sum;
   }

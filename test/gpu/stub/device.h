@@ -17,6 +17,9 @@ struct stub_event;
 
 struct operation {
   std::function<int()> run;
+  // Host memory that it uses, which has to stay pinned until then.
+  uintptr_t host = 0;
+  size_t hostBytes = 0;
   // Runs only when this event's record of that number has ended.
   stub_event *waits = nullptr;
   unsigned long long record = 0;
@@ -29,6 +32,7 @@ struct stub_stream {
 // Records are numbered: a wait is for the last one that was made when it was enqueued.
 struct stub_event {
   unsigned long long made = 0, ended = 0;
+  unsigned flags = 0;
 };
 
 struct failure {
@@ -47,6 +51,8 @@ struct stub_device {
   size_t used = 0;
   // `failed`: calls that failed because a test said so.
   int sticky = 0, retained = 0, unanswered = 0, failed = 0;
+  // Calls that a real driver would not survive, and says nothing about: see `stubLeft`.
+  int misuse = 0;
   unsigned seed = 1;
 
   long long setting(const std::string &name, long long otherwise) {
@@ -87,18 +93,31 @@ struct stub_device {
     return address + bytes <= found->first + found->second;
   }
 
-  // Whether all of a range is pinned as one: 1, nothing of it: 0, a part of it: -1.
+  static uintptr_t pageOf(uintptr_t address) { return address & ~(uintptr_t)4095; }
+
+  // Whether all of a range is pinned as one: 1, nothing of it: 0, a part of it: -1. Pages are pinned as a whole.
   int pinned(uintptr_t address, size_t bytes) const {
     bool touched = false;
-    for (const auto &[start, length] : registered) {
-      if (start <= address && address + bytes <= start + length) return 1;
-      if (start < address + bytes && address < start + length) touched = true;
+    for (const auto &[from, length] : registered) {
+      const uintptr_t start = pageOf(from), end = pageOf(from + length + 4095);
+      if (start <= address && address + bytes <= end) return 1;
+      if (start < address + bytes && address < end) touched = true;
     }
     return touched ? -1 : 0;
+  }
+
+  // Whether work that is enqueued uses host memory of a range.
+  bool inUse(uintptr_t address, size_t bytes) const {
+    for (const stub_stream *stream : streams) {
+      for (const operation &next : stream->queue) {
+        if (next.hostBytes > 0 && next.host < address + bytes && address < next.host + next.hostBytes) return true;
+      }
+    }
+    return false;
   }
 };
 
 static stub_device device;
-static thread_local bool hasContext = false;
 // Whether the compiler takes its time.
 static std::atomic<bool> compilerWaits{false};
+static thread_local unsigned long long current = 0;

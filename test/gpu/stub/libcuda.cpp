@@ -1,6 +1,8 @@
 // A stand-in for the NVIDIA driver's library: the functions that packages/gpu uses, over host memory. Calls are
 // recorded, can be told to fail, and launches run the kernel sources on the CPU. Streams run lazily and in any order
 // that their events allow, so that a missing wait shows in the numbers.
+#include <unistd.h>
+
 #include "device.h"
 #if defined(PTX_KERNELS)
 #include "run-ptx.h"
@@ -13,8 +15,11 @@
 
 typedef unsigned long long handle;
 
-enum { INVALID_VALUE = 1, OUT_OF_MEMORY = 2, NO_DEVICE = 100, INVALID_PTX = 218, INVALID_CONTEXT = 201 };
-enum { NOT_FOUND = 500, NOT_READY = 600, ILLEGAL_ADDRESS = 700, ALREADY_REGISTERED = 712, NOT_REGISTERED = 713 };
+enum { INVALID_VALUE = 1, OUT_OF_MEMORY = 2, INVALID_DEVICE = 101, INVALID_PTX = 218, INVALID_CONTEXT = 201 };
+enum { INVALID_HANDLE = 400, NOT_FOUND = 500, NOT_READY = 600, ILLEGAL_ADDRESS = 700, CONTEXT_IS_DESTROYED = 709 };
+enum { ALREADY_REGISTERED = 712, NOT_REGISTERED = 713, MISALIGNED_ADDRESS = 716 };
+
+static const handle primary = 77;
 
 // Begins every function: records the call, fails when told to, or when the context is broken or none is current.
 static int begin(const char *name, const std::string &details, bool needsContext = true) {
@@ -29,7 +34,8 @@ static int begin(const char *name, const std::string &details, bool needsContext
   }
   if (!needsContext) return 0;
   if (device.sticky != 0) return device.sticky;
-  return hasContext ? 0 : INVALID_CONTEXT;
+  if (current == 0) return INVALID_CONTEXT;
+  return device.retained > 0 ? 0 : CONTEXT_IS_DESTROYED;
 }
 
 #define BEGIN(details, ...) \
@@ -47,9 +53,9 @@ static const kernel *kernelNamed(const char *name) {
 
 // The driver.
 
-API int cuInit(unsigned) {
+API int cuInit(unsigned flags) {
   BEGIN("", false);
-  return 0;
+  return flags == 0 ? 0 : INVALID_VALUE;
 }
 
 API int cuDriverGetVersion(int *version) {
@@ -71,6 +77,7 @@ API int cuDeviceGetCount(int *count) {
 
 API int cuDeviceGet(int *handle, int ordinal) {
   BEGIN(text(ordinal), false);
+  if (ordinal < 0 || ordinal >= device.setting("devices", 1)) return INVALID_DEVICE;
   *handle = ordinal;
   return 0;
 }
@@ -95,22 +102,25 @@ API int cuDeviceTotalMem_v2(size_t *bytes, int) {
   return 0;
 }
 
-API int cuDevicePrimaryCtxRetain(handle *context, int) {
+API int cuDevicePrimaryCtxRetain(handle *context, int ordinal) {
   BEGIN("", false);
+  if (device.setting("takenOf" + text(ordinal), 0) != 0) return 46;
   device.retained++;
-  *context = 77;
+  *context = primary;
   return 0;
 }
 
 API int cuDevicePrimaryCtxRelease(int) {
   BEGIN("", false);
+  if (device.retained == 0) return device.misuse++, INVALID_CONTEXT;
   device.retained--;
   return 0;
 }
 
 API int cuCtxSetCurrent(handle context) {
   std::lock_guard<std::recursive_mutex> guard(device.lock);
-  hasContext = context != 0;
+  if (context != 0 && (context != primary || device.retained == 0)) return INVALID_CONTEXT;
+  current = context;
   return device.sticky;
 }
 
@@ -159,6 +169,7 @@ static bool fencesHold(const char *memory, size_t bytes) {
 
 API int cuMemAlloc_v2(handle *address, size_t bytes) {
   BEGIN(text(bytes));
+  if (bytes == 0) return INVALID_VALUE;
   if (device.used + bytes > (size_t)device.setting("totalBytes", 1ll << 32)) return OUT_OF_MEMORY;
   void *block = nullptr;
   if (posix_memalign(&block, 256, bytes + 2 * fence) != 0) return OUT_OF_MEMORY;
@@ -186,21 +197,30 @@ API int cuMemFree_v2(handle address) {
   return intact ? 0 : ILLEGAL_ADDRESS;
 }
 
-API int cuMemHostRegister_v2(handle address, size_t bytes, unsigned) {
+API int cuMemHostRegister_v2(handle address, size_t bytes, unsigned flags) {
   BEGIN(text(bytes));
-  if (device.pinned(address, bytes) != 0) return ALREADY_REGISTERED;
+  if (address == 0 || bytes == 0 || flags != 0) return INVALID_VALUE;
+  // A page is pinned once.
+  const uintptr_t start = device.pageOf(address);
+  if (device.pinned(start, device.pageOf(address + bytes + 4095) - start) != 0) return ALREADY_REGISTERED;
   device.registered[address] = bytes;
   return 0;
 }
 
 API int cuMemHostUnregister(handle address) {
-  BEGIN("", false);
-  return device.registered.erase(address) == 1 ? 0 : NOT_REGISTERED;
+  // Without its context it stays pinned, and nobody is told.
+  if (device.sticky == 0 && (current == 0 || device.retained == 0)) device.misuse++;
+  BEGIN("", device.sticky == 0);
+  const auto found = device.registered.find(address);
+  if (found == device.registered.end()) return NOT_REGISTERED;
+  if (device.sticky == 0 && device.inUse(address, found->second)) device.misuse++;
+  device.registered.erase(found);
+  return 0;
 }
 
-static int enqueue(handle stream, std::function<int()> run) {
-  if (device.streams.count((stub_stream *)stream) == 0) return INVALID_VALUE;
-  ((stub_stream *)stream)->queue.push_back({run});
+static int enqueue(handle stream, std::function<int()> run, const void *host = nullptr, size_t hostBytes = 0) {
+  if (device.streams.count((stub_stream *)stream) == 0) return INVALID_HANDLE;
+  ((stub_stream *)stream)->queue.push_back({run, (uintptr_t)host, hostBytes});
   return 0;
 }
 
@@ -208,7 +228,7 @@ API int cuMemcpyHtoDAsync_v2(handle to, const void *from, size_t bytes, handle s
   BEGIN(text(bytes) + " stream " + (stream == 0 ? "0" : "own"));
   const int pinned = device.pinned((uintptr_t)from, bytes);
   if (!device.holds(to, bytes) || pinned < 0) return INVALID_VALUE;
-  if (pinned) return enqueue(stream, [=] { return memcpy((void *)to, from, bytes), 0; });
+  if (pinned) return enqueue(stream, [=] { return memcpy((void *)to, from, bytes), 0; }, from, bytes);
   // Pageable memory is copied to a staging buffer before the call returns.
   const std::vector<char> staged((const char *)from, (const char *)from + bytes);
   return enqueue(stream, [=] { return memcpy((void *)to, staged.data(), bytes), 0; });
@@ -218,7 +238,8 @@ API int cuMemcpyDtoHAsync_v2(void *to, handle from, size_t bytes, handle stream)
   BEGIN(text(bytes));
   const int pinned = device.pinned((uintptr_t)to, bytes);
   if (!device.holds(from, bytes) || pinned < 0) return INVALID_VALUE;
-  if (const int failed = enqueue(stream, [=] { return memcpy(to, (void *)from, bytes), 0; })) return failed;
+  const size_t held = pinned ? bytes : 0;
+  if (const int failed = enqueue(stream, [=] { return memcpy(to, (void *)from, bytes), 0; }, to, held)) return failed;
   // Into pageable memory the call waits for the copy.
   return pinned ? 0 : device.drain();
 }
@@ -235,8 +256,9 @@ API int cuMemsetD8Async(handle to, unsigned char value, size_t bytes, handle str
   return enqueue(stream, [=] { return memset((void *)to, value, bytes), 0; });
 }
 
-API int cuStreamCreate(handle *stream, unsigned) {
+API int cuStreamCreate(handle *stream, unsigned flags) {
   BEGIN("");
+  if (flags > 1) return INVALID_VALUE;
   *stream = (handle)*device.streams.insert(new stub_stream).first;
   return 0;
 }
@@ -248,16 +270,22 @@ API int cuStreamDestroy_v2(handle stream) {
   return 0;
 }
 
-API int cuStreamWaitEvent(handle stream, handle event, unsigned) {
+API int cuStreamWaitEvent(handle stream, handle event, unsigned flags) {
   BEGIN("");
-  if (device.events.count((stub_event *)event) == 0) return INVALID_VALUE;
-  ((stub_stream *)stream)->queue.push_back({nullptr, (stub_event *)event, ((stub_event *)event)->made});
+  if (flags != 0) return INVALID_VALUE;
+  if (device.streams.count((stub_stream *)stream) == 0 || device.events.count((stub_event *)event) == 0)
+    return INVALID_HANDLE;
+  ((stub_stream *)stream)->queue.push_back({nullptr, 0, 0, (stub_event *)event, ((stub_event *)event)->made});
   return 0;
 }
 
 API int cuEventCreate(handle *event, unsigned flags) {
   BEGIN(text(flags));
-  *event = (handle)*device.events.insert(new stub_event).first;
+  if (flags > 3) return INVALID_VALUE;
+  stub_event *made = new stub_event;
+  made->flags = flags;
+  device.events.insert(made);
+  *event = (handle)made;
   return 0;
 }
 
@@ -271,29 +299,41 @@ API int cuEventDestroy_v2(handle event) {
 API int cuEventRecord(handle event, handle stream) {
   BEGIN("");
   stub_event *known = (stub_event *)event;
-  if (device.events.count(known) == 0) return INVALID_VALUE;
+  if (device.events.count(known) == 0) return INVALID_HANDLE;
   const unsigned long long record = ++known->made;
   return enqueue(stream, [=] { return known->ended = record, 0; });
 }
 
 API int cuEventQuery(handle event) {
   BEGIN("");
+  if (device.events.count((stub_event *)event) == 0) return INVALID_HANDLE;
   if (device.unanswered > 0) {
     device.unanswered--;
     return NOT_READY;
   }
-  return device.drain((stub_event *)event);
+  const int result = device.drain((stub_event *)event);
+  // Another library takes the thread.
+  if (device.setting("leaves", 0) != 0) current = 0;
+  return result;
 }
 
 API int cuEventSynchronize(handle event) {
+  usleep((unsigned)device.setting("waitsMs", 0) * 1000);
   // Whether a thread needs a context for this is not documented: both are tried.
   BEGIN("", device.setting("waitNeedsContext", 0) != 0);
+  if (device.events.count((stub_event *)event) == 0) return INVALID_HANDLE;
   device.unanswered = 0;
   return device.drain((stub_event *)event);
 }
 
-API int cuEventElapsedTime(float *milliseconds, handle, handle) {
+API int cuEventElapsedTime(float *milliseconds, handle start, handle end) {
   BEGIN("");
+  for (const handle event : {start, end}) {
+    const stub_event *known = (stub_event *)event;
+    // 2: its clock was not to be read.
+    if (device.events.count((stub_event *)event) == 0 || (known->flags & 2) || known->made == 0) return INVALID_HANDLE;
+    if (known->ended < known->made) return NOT_READY;
+  }
   *milliseconds = 1;
   return 0;
 }
@@ -309,6 +349,13 @@ API int cuLaunchKernel(handle function, unsigned gridX, unsigned gridY, unsigned
   }
   arguments launch;
   memcpy(&launch, parameters[0], sizeof launch);
+  // Kernels read vectors of 16 bytes; what a kernel is given begins at multiples of 256.
+  handle buffers[6];
+  memcpy(buffers, parameters[0], sizeof buffers);
+  for (const handle buffer : buffers) {
+    if (buffer != 0 && !device.holds(buffer, 1)) return ILLEGAL_ADDRESS;
+    if (buffer % 256 != 0) return MISALIGNED_ADDRESS;
+  }
   const unsigned seed = device.random();
   return enqueue(stream, [=] {
     const auto told = device.failures.find("execution");

@@ -42,7 +42,7 @@ API void stubReset() {
   device.streams.clear();
   device.events.clear();
   device.used = 0;
-  device.sticky = device.retained = device.unanswered = device.failed = 0;
+  device.sticky = device.retained = device.unanswered = device.failed = device.misuse = 0;
   compilerWaits = false;
 }
 
@@ -68,11 +68,13 @@ API size_t stubTakeLog(char *into, size_t room) {
   return length;
 }
 
-// What is not given back: allocations, registered ranges, streams, events, contexts.
+// What is not given back: allocations, registered ranges, streams, events, contexts; and misuse.
 API int stubLeft() {
   return (int)(device.allocations.size() + device.registered.size() + device.streams.size() + device.events.size()) +
-         device.retained;
+         device.retained + 1000 * device.misuse;
 }
 
 // How many calls have failed as they were told to.
 API int stubFailed() { return device.failed; }
+// The context that is current on the calling thread.
+API unsigned long long stubCurrent() { return current; }

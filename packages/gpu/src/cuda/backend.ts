@@ -5,14 +5,15 @@ import { ALIGNMENT } from "../backend/contract.js";
 import { DeviceLostError } from "../errors.js";
 import type { GpuKernelName } from "../kernels/table.js";
 import { versionOf } from "./device.js";
+import { DownloadStaging } from "./downloads.js";
 import type { CudaDriver } from "./driver.js";
 import type { Events } from "./events.js";
-import { ArgumentWriter, shapeOf } from "./kernels.js";
+import { ArgumentWriter, MOST_THREADS, shapeOf } from "./kernels.js";
 import { type CudaBuffer, DeviceMemory } from "./memory.js";
 import { PinnedMemory } from "./pinned.js";
 import type { CudaResources } from "./resources.js";
 import { CudaError } from "./results.js";
-import { DownloadStaging, UploadStaging } from "./staging.js";
+import { UploadStaging } from "./staging.js";
 
 /** Word offsets in the kernels' tables reach this far over elements of 4 bytes. */
 const REACH_BYTES = 2 ** 34 - ALIGNMENT;
@@ -61,7 +62,8 @@ export class CudaBackend implements GpuBackend {
    * @throws CudaError
    */
   constructor(resources: CudaResources, pinLimit?: number) {
-    const { driver, device, events } = resources;
+    const { driver, device, events, context } = resources;
+    driver.call("cuCtxSetCurrent", context);
     this.#resources = resources;
     this.#driver = driver;
     this.#events = events;
@@ -80,6 +82,21 @@ export class CudaBackend implements GpuBackend {
     this.#uploads = new UploadStaging(driver, events, this.#pinned, this.#copies);
     this.#downloads = new DownloadStaging(driver, this.#pinned);
     this.#argument = new ArgumentWriter(driver);
+  }
+
+  /**
+   * Runs every kernel over nothing. Drivers load a kernel when it is first launched, which takes memory and may fail: here
+   * it does before anything depends on it.
+   */
+  async loadKernels(): Promise<void> {
+    for (const code of this.#resources.functions()) {
+      this.#guarded(() => {
+        this.#argument.clear();
+        this.#start(code, 1, MOST_THREADS);
+      });
+      await setImmediate();
+    }
+    await this.finished();
   }
 
   allocate(bytes: number): GpuBuffer {
@@ -142,10 +159,13 @@ export class CudaBackend implements GpuBackend {
     try {
       await this.#wait(event);
     } catch (error) {
+      this.#enter();
       landing.given();
       throw error;
     }
     this.#events.give(event);
+    // Others may have made another context the current one since the work was seen to have ended.
+    this.#enter();
     landing.arrived();
   }
 
@@ -216,7 +236,7 @@ export class CudaBackend implements GpuBackend {
     if (this.#gone === undefined) await this.finished().catch(() => {});
     this.#gone ??= "it was closed";
     await Promise.allSettled(this.#waiting);
-    this.#driver.try("cuCtxSetCurrent", this.#resources.context);
+    this.#enter();
     this.#memory.close();
     this.#pinned.close();
     this.#resources.release();
@@ -245,6 +265,10 @@ export class CudaBackend implements GpuBackend {
     const addresses = command.buffers.map(({ buffer, offset }) => (buffer as CudaBuffer).address + offset);
     this.#argument.write(command, addresses);
     const code = this.#function(command.kernel, command.dtype);
+    this.#start(code, blocks, threads);
+  }
+
+  #start(code: number, blocks: number, threads: number): void {
     const { list } = this.#argument;
     // biome-ignore format: grid, block, shared memory, stream, arguments
     this.#driver.call("cuLaunchKernel", code, blocks, 1, 1, threads, 1, 1, 0, this.#compute, list, null);
@@ -287,6 +311,11 @@ export class CudaBackend implements GpuBackend {
     } finally {
       this.#waiting.delete(ended);
     }
+  }
+
+  /** Makes the context current where nothing depends on the result. */
+  #enter(): void {
+    this.#driver.try("cuCtxSetCurrent", this.#resources.context);
   }
 
   /** Holds up the caller. */

@@ -19,13 +19,13 @@ export interface CudaDeviceInfo {
 }
 
 /**
- * The device to use: the one asked for, or the first that can be. A line that says why there is none otherwise.
+ * The devices that can be used, in the driver's order, or the one asked for. A line that says why there is none otherwise.
  * @throws CudaError
  */
-export async function chooseDevice(
+export async function usableDevices(
   driver: CudaDriver,
   ordinal: number | undefined,
-): Promise<CudaDeviceInfo | string> {
+): Promise<readonly CudaDeviceInfo[] | string> {
   // Takes some hundred milliseconds.
   const result = await driver.async("cuInit", 0);
   if (result !== 0) throw driver.error("cuInit", result);
@@ -36,13 +36,14 @@ export async function chooseDevice(
   if (ordinal !== undefined && !(Number.isInteger(ordinal) && ordinal >= 0 && ordinal < count)) {
     return `there is no device ${ordinal}: devices are numbered from 0 to ${count - 1}`;
   }
+  const usable: CudaDeviceInfo[] = [];
   const refused: string[] = [];
   for (const candidate of ordinal === undefined ? Array(count).keys() : [ordinal]) {
     const device = describeDevice(driver, candidate, cuda);
-    if (typeof device !== "string") return device;
-    refused.push(device);
+    if (typeof device === "string") refused.push(device);
+    else usable.push(device);
   }
-  return refused.join("; ");
+  return usable.length > 0 ? usable : refused.join("; ");
 }
 
 function describeDevice(driver: CudaDriver, ordinal: number, cuda: number): CudaDeviceInfo | string {

@@ -7,10 +7,10 @@ const [int, uint, u64, pointer] = ["int", "uint", "uint64", "void *"];
 
 /**
  * The functions of the driver that are used, by the names that its library exports (cuda.h maps its names to them); all
- * of them are in CUDA 10.1's and in today's.
+ * of them are in CUDA 10.1's and in today's. A test holds them against cuda.h where the machine has it.
  * Handles and device addresses are numbers: they stay below 2^53.
  */
-const signatures = {
+export const signatures = {
   cuInit: [uint],
   cuDriverGetVersion: [pointer],
   cuGetErrorString: [int, pointer],
@@ -65,6 +65,8 @@ export interface Koffi {
 export class CudaDriver {
   /** Path or name by which the library was found. */
   readonly library: string;
+  /** Bytes of a page of host memory: 4096 on most machines, 65536 on some of ARM's. */
+  readonly pageBytes: number;
   readonly #functions: Readonly<Record<DriverCall, NativeFunction>>;
   readonly #addressOf: (view: ArrayBufferView) => number;
   readonly #koffi: Koffi;
@@ -72,7 +74,7 @@ export class CudaDriver {
   readonly #int = new Int32Array(1);
 
   /** @throws Error when the library or one of its functions is missing */
-  constructor(koffi: Koffi, path = libraryName()) {
+  constructor(koffi: Koffi, path: string) {
     this.library = path;
     const library = koffi.load(path);
     this.#koffi = koffi;
@@ -87,6 +89,8 @@ export class CudaDriver {
       bytes: number,
     ) => number;
     this.#addressOf = (view) => Number(memmove(view, view, 0));
+    const pageSize = process.platform === "win32" ? undefined : libc.func("getpagesize", "int", []);
+    this.pageBytes = pageSize === undefined ? 4096 : (pageSize as () => number)();
   }
 
   call(name: DriverCall, ...args: readonly Argument[]): void {
@@ -132,8 +136,4 @@ export class CudaDriver {
     const known = this.#functions.cuGetErrorString(result, text) === 0 && text[0] !== 0n;
     return new CudaError(call, result, known ? this.#koffi.decode.string(text[0]!) : undefined);
   }
-}
-
-function libraryName(): string {
-  return process.platform === "win32" ? "nvcuda.dll" : "libcuda.so.1";
 }

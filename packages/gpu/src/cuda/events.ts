@@ -1,7 +1,7 @@
 import { performance } from "node:perf_hooks";
 import { setImmediate, setTimeout } from "node:timers/promises";
 import type { CudaDriver } from "./driver.js";
-import { INVALID_CONTEXT, NOT_READY } from "./results.js";
+import { NOT_READY } from "./results.js";
 
 /** CU_EVENT_BLOCKING_SYNC | CU_EVENT_DISABLE_TIMING: waiting threads sleep. */
 const QUIET = 3;
@@ -18,6 +18,7 @@ export class Events {
   readonly #all: number[] = [];
   /** Whether a thread without a context may wait for an event: the documentation does not say. */
   #threadsMayWait = true;
+  #thread: Promise<void> | undefined;
 
   constructor(driver: CudaDriver, context: number) {
     this.#driver = driver;
@@ -61,11 +62,19 @@ export class Events {
       if (performance.now() - start < ASKING_MS) await setImmediate();
       else if (!this.#threadsMayWait) await setTimeout(1);
       else {
-        const result = await this.#driver.async("cuEventSynchronize", event);
-        if (result === INVALID_CONTEXT) this.#threadsMayWait = false;
-        else if (result !== 0) throw this.#driver.error("cuEventSynchronize", result);
+        // One thread waits for all who wait: there are few, and the program's files and name lookups need them, too.
+        this.#thread ??= this.#waitOnThread(event).finally(() => {
+          this.#thread = undefined;
+        });
+        await this.#thread;
       }
     }
+  }
+
+  /** Never rejects: a failure of earlier work shows on the calling thread as well, which asks next. */
+  async #waitOnThread(event: number): Promise<void> {
+    const result = await this.#driver.async("cuEventSynchronize", event).catch(() => undefined);
+    if (result !== 0) this.#threadsMayWait = false;
   }
 
   hasEnded(event: number): boolean {

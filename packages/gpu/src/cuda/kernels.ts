@@ -13,6 +13,8 @@ const ERROR_LOG_BYTES = 6;
 export const ARGUMENT_BYTES = 176;
 const MOST_BUFFERS = 8;
 const MOST_BLOCKS = 2 ** 31 - 1;
+/** Threads of a block, of any kernel. */
+export const MOST_THREADS = 256;
 
 /** The text that the driver compiles for its device. */
 export function readPtx(): string {
@@ -85,7 +87,13 @@ export class ArgumentWriter {
     this.list = new BigUint64Array([BigInt(driver.addressOf(this.#words))]);
   }
 
+  /** The argument of a launch that does nothing, whatever the kernel. */
+  clear(): void {
+    this.#words.fill(0);
+  }
+
   write({ kernel, scalars, count }: Command, addresses: readonly number[]): void {
+    this.clear();
     for (const [i, address] of addresses.entries()) this.#word(i, address);
     this.#word(MOST_BUFFERS, count);
     for (const [i, { type }] of gpuKernels[kernel].scalars.entries()) {

@@ -1,7 +1,8 @@
 import { CudaBackend } from "./backend.js";
-import { chooseDevice } from "./device.js";
+import { type CudaDeviceInfo, usableDevices } from "./device.js";
 import { CudaDriver, type Koffi } from "./driver.js";
 import { CudaResources } from "./resources.js";
+import { CudaError } from "./results.js";
 
 export interface OpenCudaOptions {
   /** Number of the device, in the driver's order. Default: the first that can be used. */
@@ -25,7 +26,7 @@ export async function openCuda(options: OpenCudaOptions = {}): Promise<CudaBacke
   }
   let driver: CudaDriver;
   try {
-    driver = new CudaDriver(koffi, options.library ?? process.env.SHARDGRAD_CUDA_LIBRARY);
+    driver = loadDriver(koffi, options.library ?? process.env.SHARDGRAD_CUDA_LIBRARY);
   } catch (error) {
     return `CUDA: no NVIDIA driver: ${firstLine(error)}`;
   }
@@ -36,17 +37,70 @@ export async function openCuda(options: OpenCudaOptions = {}): Promise<CudaBacke
   }
 }
 
+/**
+ * Where the driver's library lies: where the system looks, and for systems that do not look there, where WSL and NixOS
+ * have it.
+ */
+const places =
+  process.platform === "win32"
+    ? ["nvcuda.dll"]
+    : ["libcuda.so.1", "/usr/lib/wsl/lib/libcuda.so.1", "/run/opengl-driver/lib/libcuda.so.1"];
+
+/** Libraries stay loaded: the driver has threads of its own, under which koffi would take away what nobody holds. */
+const drivers = new Map<string, CudaDriver>();
+
+/** @throws Error why the library could not be loaded from the first place */
+function loadDriver(koffi: Koffi, library: string | undefined): CudaDriver {
+  const errors: unknown[] = [];
+  for (const path of library === undefined ? places : [library]) {
+    try {
+      const driver = drivers.get(path) ?? new CudaDriver(koffi, path);
+      drivers.set(path, driver);
+      return driver;
+    } catch (error) {
+      errors.push(error);
+    }
+  }
+  throw errors[0];
+}
+
+/** The first device that opens: one that another process has for itself alone shows only then. */
 async function openDevice(
   driver: CudaDriver,
   { device: ordinal, pinLimit }: OpenCudaOptions,
 ): Promise<CudaBackend | string> {
-  const device = await chooseDevice(driver, ordinal);
-  if (typeof device === "string") return `CUDA: ${device}`;
+  const devices = await usableDevices(driver, ordinal);
+  if (typeof devices === "string") return `CUDA: ${devices}`;
+  const refused: string[] = [];
+  for (const device of devices) {
+    try {
+      return await openBackend(driver, device, pinLimit);
+    } catch (error) {
+      if (!(error instanceof CudaError && error.call === "cuDevicePrimaryCtxRetain")) throw error;
+      refused.push(`${device.name} could not be opened: ${firstLine(error)}`);
+    }
+  }
+  return `CUDA: ${refused.join("; ")}`;
+}
+
+async function openBackend(
+  driver: CudaDriver,
+  device: CudaDeviceInfo,
+  pinLimit: number | undefined,
+): Promise<CudaBackend> {
   const resources = await CudaResources.open(driver, device);
+  let backend: CudaBackend;
   try {
-    return new CudaBackend(resources, pinLimit);
+    backend = new CudaBackend(resources, pinLimit);
   } catch (error) {
     resources.release();
+    throw error;
+  }
+  try {
+    await backend.loadKernels();
+    return backend;
+  } catch (error) {
+    await backend.close();
     throw error;
   }
 }

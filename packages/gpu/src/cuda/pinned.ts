@@ -2,7 +2,6 @@ import { totalmem } from "node:os";
 import type { CudaDriver } from "./driver.js";
 import { ALREADY_REGISTERED } from "./results.js";
 
-const PAGE = 4096;
 /** What is pinned between two turns of the event loop: about a millisecond. */
 const PART_BYTES = 4 << 20;
 
@@ -46,7 +45,7 @@ export class PinnedMemory {
   pin(view: ArrayBufferView): void {
     const start = this.#driver.addressOf(view);
     const end = start + view.byteLength;
-    if (!this.#covered(start, end)) this.#pin(view.buffer, floor(start), ceil(end));
+    if (!this.#covered(start, end)) this.#pin(view.buffer, this.floor(start), this.ceil(end));
   }
 
   /** Pins a part of what is not pinned of a view; true when there may be more to pin. */
@@ -55,16 +54,31 @@ export class PinnedMemory {
     if (gap === undefined) return false;
     const from = this.#driver.addressOf(view) + gap.offset;
     const partEnd = (Math.floor(from / PART_BYTES) + 1) * PART_BYTES;
-    return this.#pin(view.buffer, floor(from), ceil(Math.min(partEnd, from + gap.bytes)));
+    return this.#pin(view.buffer, this.floor(from), this.ceil(Math.min(partEnd, from + gap.bytes)));
   }
 
-  /** Memory of its own pages, so that it is pinned as a whole or not at all; bytes are a multiple of a page. */
+  /** Pinned memory of its own pages, where it can be pinned. */
   allocate(bytes: number): Uint8Array {
-    const buffer = new ArrayBuffer(bytes + PAGE);
-    const start = this.#driver.addressOf(new Uint8Array(buffer));
-    const view = new Uint8Array(buffer, ceil(start) - start, bytes);
+    const view = this.pages(bytes);
     this.pin(view);
     return view;
+  }
+
+  /** Memory on whose pages nothing else lies, so that it is pinned as a whole or not at all. */
+  pages(bytes: number): Uint8Array {
+    const buffer = new ArrayBuffer(this.ceil(bytes) + this.#driver.pageBytes);
+    const start = this.#driver.addressOf(new Uint8Array(buffer));
+    return new Uint8Array(buffer, this.ceil(start) - start, bytes);
+  }
+
+  /** The beginning of an address' page. */
+  floor(address: number): number {
+    return address - (address % this.#driver.pageBytes);
+  }
+
+  /** The end of an address' page, or the address itself where a page begins. */
+  ceil(address: number): number {
+    return this.floor(address + this.#driver.pageBytes - 1);
   }
 
   /** Which parts of a view are pinned. A copy must not cross from one to another. */
@@ -128,12 +142,4 @@ export class PinnedMemory {
     this.#bytes += bytes;
     return true;
   }
-}
-
-function floor(address: number): number {
-  return address - (address % PAGE);
-}
-
-function ceil(address: number): number {
-  return floor(address + PAGE - 1);
 }

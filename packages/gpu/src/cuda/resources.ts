@@ -62,11 +62,18 @@ export class CudaResources {
     return this.#functions.get(name);
   }
 
+  /** All kernels. */
+  functions(): Iterable<number> {
+    return this.#functions.values();
+  }
+
   /** Nothing is expected of a device that may be gone: results are not looked at. */
   release(): void {
     this.events.close();
     for (const stream of this.#streams) this.driver.try("cuStreamDestroy_v2", stream);
     if (this.#module !== undefined) this.driver.try("cuModuleUnload", this.#module);
+    // A context that is gone must not stay the thread's current one: other libraries take what is current.
+    this.driver.try("cuCtxSetCurrent", 0);
     this.driver.try("cuDevicePrimaryCtxRelease", this.device.handle);
   }
 }

@@ -1,6 +1,5 @@
 /** Results of the driver's functions that mean something to this package. */
 export const OUT_OF_MEMORY = 2;
-export const INVALID_CONTEXT = 201;
 export const NOT_READY = 600;
 export const ALREADY_REGISTERED = 712;
 
