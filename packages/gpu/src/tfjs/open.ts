@@ -1,7 +1,9 @@
 import type { Accelerator, HostMemory } from "@shardgrad/workers";
 import { TfjsAccelerator } from "./accelerator.js";
+import { resourceVariables } from "./resource-variables.js";
 import { selfTest, withoutSideEffects } from "./self-test.js";
-import { asTf } from "./tf.js";
+import { asTf, type Tf } from "./tf.js";
+import { type MakeArray, tensorArrays } from "./tf-array.js";
 
 export interface OpenTfjsOptions {
   /** The tfjs of the application, with a back end set. */
@@ -27,17 +29,28 @@ export async function openTfjs({
     if (isSoftware && !software) {
       return `tfjs: its back end "${name}" computes on the processor, as this package does, only slower`;
     }
-    const wrong = await selfTest(tf);
+    const inPlace = await working(tf, resourceVariables(tf));
+    const makeArray = inPlace ?? tensorArrays(tf);
+    const wrong = inPlace === undefined ? await selfTest(tf, makeArray) : undefined;
     if (wrong !== undefined) return `tfjs: its back end "${name}" ${wrong}`;
     return new TfjsAccelerator(tf, host, {
       description: `tfjs ${versionOf(given)}with its back end "${name}"`,
       isSoftware,
       lost: lossOf(tf.backend()),
       addsInOrder: isSoftware || name === "webgl",
+      makeArray,
     });
   } catch (error) {
     return `tfjs: it does not work: ${explained(error)}`;
   }
+}
+
+/** A way to keep arrays that a back end may have, if steps with it are right. */
+async function working(tf: Tf, makeArray: MakeArray | undefined): Promise<MakeArray | undefined> {
+  if (makeArray === undefined) return undefined;
+  // Another version of TensorFlow, or a GPU without one of the kernels: plain ops do it, or say what is wrong.
+  const wrong = await selfTest(tf, makeArray).catch(() => "throws");
+  return wrong === undefined ? makeArray : undefined;
 }
 
 function computesOnProcessor(name: string, backend: unknown): boolean {
