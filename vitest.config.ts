@@ -45,9 +45,9 @@ if (!hasTfjsNode) {
 }
 const tfBackends = hasTfjsNode ? ["cpu", "wasm", "tensorflow"] : ["cpu", "wasm"];
 
-/** The same tests with the back ends of tfjs that run on a processor. */
-function onTfjs(name: string, include: string[]) {
-  return tfBackends.map((backend) =>
+/** The same tests with back ends of tfjs. */
+function onTfjs(name: string, include: string[], backends = tfBackends) {
+  return backends.map((backend) =>
     project(`${name}-tfjs-${backend}`, include, 60 * seconds, {
       SHARDGRAD_TEST_DEVICE: "tfjs",
       SHARDGRAD_TEST_TF: backend,
@@ -84,6 +84,8 @@ export default defineConfig({
       ...onWebGpu("contract", ["test/contract/devices.test.ts"]),
       ...onWebGpu("golden", ["test/golden/trajectories.test.ts"]),
       ...onTfjs("contract", ["test/contract/devices.test.ts"]),
+      // The kernels are those of golden-webgpu.
+      ...onTfjs("contract", ["test/contract/devices.test.ts"], withoutVulkan === undefined ? ["webgpu"] : []),
       ...onTfjs("golden", ["test/golden/trajectories.test.ts"]),
       ...onCuda("contract", ["test/contract/devices.test.ts"]),
       ...onCuda("golden", ["test/golden/trajectories.test.ts"]),

@@ -2,6 +2,7 @@ import {
   type Accelerator,
   dtypeInfo,
   type HostMemory,
+  type SharedArray,
   type StepPlan,
   type UpdatePlan,
 } from "@shardgrad/workers";
@@ -14,6 +15,7 @@ import { type Lowered, lower, type StagedUpdate } from "./lower.js";
 import { pieceBytes } from "./pieces.js";
 import { Scratch } from "./scratch.js";
 import { StepBuffers } from "./step-buffers.js";
+import { tensorOver } from "./tensors.js";
 
 /** Runs step plans on a back end: keeps arrays on the device, brings gradients up, launches kernels. */
 export class GpuExecutor implements Accelerator {
@@ -170,6 +172,10 @@ export class GpuExecutor implements Accelerator {
       });
     });
     await Promise.all(coming);
+  }
+
+  tensor(array: SharedArray, shape: readonly number[]): Promise<object | string> {
+    return tensorOver(this.#backend, this.#arrays, array, shape);
   }
 
   drop(memory: number, offset: number): void {

@@ -3,6 +3,7 @@ import {
   dtypeInfo,
   type HostMemory,
   type SegmentPlan,
+  type SharedArray,
   type StepPlan,
   type UpdatePlan,
 } from "@shardgrad/workers";
@@ -130,6 +131,17 @@ export class TfjsAccelerator implements Accelerator {
       if (array.shape[1] !== rowSize) throw new RangeError("The array has rows of another size.");
       return array.rows(tf.tensor(Int32Array.from(rows), [rows.length], "int32"));
     }, target);
+  }
+
+  /** With the values as they are now: later steps make new tensors, or leave this one its values. */
+  async tensor(array: SharedArray, shape: readonly number[]): Promise<object | string> {
+    const { memory, offset, dtype, count, rowSize } = array;
+    if (dtype !== "float32") return `tfjs has no ${dtype}`;
+    if (count === 0) return "it has no elements";
+    this.#arrays.ensure(memory, offset, shapeOf({ rowSize }, count, false));
+    return this.#tf.tidy(() => {
+      return this.#tf.reshape(this.#arrays.current(memory, offset).values(), [...shape]);
+    });
   }
 
   drop(memory: number, offset: number): void {

@@ -24,7 +24,11 @@ export interface UpdateContext {
  * Rows and columns of an array of `count` elements of the variable. A segment that ends within a row is one column:
  * it has dense gradients only.
  */
-export function shapeOf({ rowSize }: UpdatePlan, count: number, perRow: boolean): TfArray["shape"] {
+export function shapeOf(
+  { rowSize }: Pick<UpdatePlan, "rowSize">,
+  count: number,
+  perRow: boolean,
+): TfArray["shape"] {
   if (count % rowSize !== 0) return [count, 1];
   return [count / rowSize, perRow ? 1 : rowSize];
 }
