@@ -181,6 +181,40 @@ describe.each(tfBackends)("tfjs that the application hands over, %s", (backend) 
     await cpu.close();
   });
 
+  test("tensors of variables: the values of now, which later steps leave as they are", async () => {
+    const before = tf.memory().numTensors;
+    const twin = new Twin(runtime, { learningRate: 0.1, accumulator: "rowwise" });
+    const random = new Random(3);
+    twin.add([6, 3], random.values(18));
+    twin.add([5], random.values(5));
+    const step = () =>
+      twin.step([{ indices: [1, 4, 1], values: random.values(9) }, { dense: random.values(5) }]);
+    const seen: [tensor: ReturnType<typeof tf.tensor>, values: Float32Array][] = [];
+    const look = async () => {
+      for (const variable of [
+        ...twin.variables,
+        ...(twin.optimizer.built ? twin.optimizer.accumulators : []),
+      ]) {
+        const tensor = await variable.tensor<ReturnType<typeof tf.tensor>>();
+        expect(tensor.shape).toEqual(variable.shape);
+        seen.push([tensor, (await variable.read()) as Float32Array]);
+      }
+    };
+    await look();
+    for (let s = 0; s < 3; s++) {
+      await step();
+      await look();
+    }
+    await runtime.synchronize();
+    twin.variables[1]!.assign([1, 2, 3, 4, 5]);
+    await look();
+    for (const [tensor, values] of seen) expect(await tensor.data()).toEqual(values);
+    expect(Array.from(seen.at(-3)![1]), "what the host wrote").toEqual([1, 2, 3, 4, 5]);
+    tf.dispose(seen.map(([tensor]) => tensor));
+    twin.dispose();
+    expect(tf.memory().numTensors).toBe(before);
+  });
+
   test("what cannot live there stays on the CPU, in the same steps", async () => {
     const dtypes = ["float32", "float64", "float16"] as const;
     const variables = dtypes.map((dtype) => Variable.ones([4], { name: dtype, dtype, runtime }));
