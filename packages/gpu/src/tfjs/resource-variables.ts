@@ -59,13 +59,13 @@ class VariableOps {
     this.#indices = this.#attribute("Tindices", "TF_ATTR_TYPE", backend.binding.TF_INT32);
   }
 
-  /** A handle of a variable without values. */
-  make(shape: readonly number[]): TfTensor {
+  /** A handle of a variable without values. Of no shape: a shape of its own, too, would leave a kernel in the cache. */
+  make(): TfTensor {
     const attributes = [
       this.#attribute("container", "TF_ATTR_STRING", ""),
       this.#attribute("shared_name", "TF_ATTR_STRING", ANONYMOUS),
       this.#dtype,
-      this.#attribute("shape", "TF_ATTR_SHAPE", [...shape]),
+      this.#attribute("shape", "TF_ATTR_SHAPE", [-1, -1]),
     ];
     return this.#backend.executeSingleOutput("VarHandleOp", attributes, []);
   }
@@ -109,7 +109,7 @@ class ResourceVariable implements TfArray {
   constructor(tf: Tf, ops: VariableOps, values: TfTensor) {
     this.#ops = ops;
     this.shape = [values.shape[0]!, values.shape[1]!];
-    this.#handle = tf.keep(ops.make(this.shape));
+    this.#handle = tf.keep(ops.make());
     try {
       this.assign(values);
     } catch (error) {
