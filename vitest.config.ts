@@ -63,7 +63,7 @@ leaveOut(
 );
 const tfBackends = hasTfjsNode ? ["cpu", "wasm", "tensorflow"] : ["cpu", "wasm"];
 
-/** The same tests with the back ends of tfjs that run on a processor. */
+/** The same tests with back ends of tfjs. */
 function onTfjs(name: string, include: string[], backends = tfBackends) {
   return backends.map((backend) =>
     project(`${name}-tfjs-${backend}`, include, 60 * seconds, {
@@ -105,6 +105,8 @@ export default defineConfig({
       ...onWebGpu("contract", ["test/contract/devices.test.ts"]),
       ...onWebGpu("golden", ["test/golden/trajectories.test.ts"]),
       ...onTfjs("contract", ["test/contract/devices.test.ts"]),
+      // The kernels are those of golden-webgpu.
+      ...onTfjs("contract", ["test/contract/devices.test.ts"], withoutSwiftShader ? [] : ["webgpu"]),
       ...onTfjs("golden", ["test/golden/trajectories.test.ts"]),
       // On a GPU; the project gpu has them on stand-ins.
       ...(onRealDriver ? onCuda("kernels", ["test/gpu/cuda-{cpu-,}kernels.test.ts"]) : []),

@@ -54,13 +54,14 @@ if (testedDevice === "cuda" && onRealDriver) {
 export const threadCounts: readonly number[] = testedDevice === "auto" ? [0, 1, 2, 3, 4] : [0, 2];
 
 /** WGSL lets a device take denormal numbers for zeros, and SwiftShader does; TensorFlow's kernels do. */
+const backend = testedDevice === "tfjs" ? (process.env.SHARDGRAD_TEST_TF as TfBackend) : undefined;
 export const keepsDenormals =
   testedDevice === "webgpu"
     ? process.env.SHARDGRAD_TEST_VULKAN === "lavapipe"
-    : process.env.SHARDGRAD_TEST_TF !== "tensorflow";
+    : backend !== "tensorflow" && backend !== "webgpu";
 
-/** tfjs adds the squares of a row in float32, where the CPU's kernels do it in float64. */
-export const meansInFloat32 = testedDevice === "tfjs";
+/** tfjs adds the squares of a row in float32, where the CPU's kernels do it in float64. On its WebGPU device ours run. */
+export const meansInFloat32 = testedDevice === "tfjs" && backend !== "webgpu";
 
 export function deviceName(threads: number): string {
   const here = threads === 0 ? "inline" : `${threads} thread${threads === 1 ? "" : "s"}`;

@@ -4,8 +4,8 @@ import "@tensorflow/tfjs-backend-wasm";
 import * as tf from "@tensorflow/tfjs-core";
 import { hasTfjsNode, tfjsNodeProject } from "./tfjs-node.js";
 
-/** `tensorflow` is tfjs-node's. */
-export type TfBackend = "cpu" | "wasm" | "tensorflow";
+/** `tensorflow` is tfjs-node's; `webgpu` computes on a software driver. */
+export type TfBackend = "cpu" | "wasm" | "tensorflow" | "webgpu";
 export type Tfjs = typeof tf;
 
 /** The back ends that can be had here. */
@@ -19,6 +19,7 @@ export async function tfWith(backend: TfBackend): Promise<Tfjs> {
   }
   // Without its advice to install something faster.
   tf.enableProdMode();
+  if (backend === "webgpu") await (await import("./tfjs-webgpu.js")).registerWebGpu(tf);
   if (!(await tf.setBackend(backend))) throw new Error(`tfjs has no back end ${backend} here.`);
   return tf;
 }

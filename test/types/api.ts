@@ -176,6 +176,11 @@ const config = optimizer.getConfig();
 const again: Adagrad = Adagrad.fromConfig(config, { runtime });
 void again;
 
+// Tensors, of whatever type the application's tfjs has
+same<Awaited<ReturnType<typeof w.tensor>>, object>(true);
+const tensor: { dataSync(): Float32Array } = await w.tensor<{ dataSync(): Float32Array }>();
+void tensor;
+
 // Events
 optimizer.on("iteration", (event) => {
   same<typeof event.iterations, number>(true);

@@ -1,8 +1,15 @@
-import type { Accelerator, CpuDevice, MemoryPool, Residency } from "@shardgrad/workers";
+import {
+  type Accelerator,
+  type CpuDevice,
+  dtypeInfo,
+  type MemoryPool,
+  type Residency,
+  type SharedArray,
+} from "@shardgrad/workers";
 import { StaleValuesError } from "../errors/index.js";
 import { type GatheredSegment, gatherRows } from "./gather.js";
 import { type ArrayPlace, HostCopies } from "./host-copies.js";
-import { firstLine, openAccelerator } from "./open.js";
+import { firstLine, isOutOfMemory, openAccelerator } from "./open.js";
 import { PlacementPolicy, type VariablePlacement } from "./policy.js";
 import { isHome, type Resident } from "./residents.js";
 
@@ -150,6 +157,32 @@ export class AcceleratorHolder implements Residency {
       this.lose(error);
       target.set(this.copies.bytes(memory, offset, target.byteLength));
     });
+  }
+
+  /**
+   * A tensor of the application's tfjs with the values of an array, which lives on the accelerator from then on; or why
+   * there can be none, in one line.
+   * @throws (rejects) GpuMemoryError: nothing has changed
+   */
+  async tensor(array: SharedArray, shape: readonly number[]): Promise<object | string> {
+    await this.open();
+    const accelerator = this.#accelerator;
+    if (accelerator === undefined) return `there is no device: ${this.#reasons.join("; ")}`;
+    if (accelerator.tensor === undefined) return `tfjs does not compute on this device (${accelerator.kind})`;
+    const { memory, offset, dtype, count } = array;
+    // Before it is there: what the host writes meanwhile must be heard of.
+    const isNew = this.copies.residents.add({ memory, offset, bytes: count * dtypeInfo[dtype].bytes });
+    let tensor: object | string | undefined;
+    try {
+      tensor = await accelerator.tensor(array, shape);
+      return tensor;
+    } catch (error) {
+      if (isOutOfMemory(error)) throw error;
+      this.lose(error);
+      return firstLine(error);
+    } finally {
+      if (isNew && typeof tensor !== "object") this.released(memory, offset);
+    }
   }
 
   released(memory: number, offset: number, free?: () => void): boolean {

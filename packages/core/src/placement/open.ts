@@ -23,3 +23,8 @@ export async function openAccelerator(options: OpenOptions): Promise<Accelerator
 export function firstLine(error: unknown): string {
   return (error instanceof Error ? error.message : String(error)).split("\n", 1)[0]!;
 }
+
+/** Whether a device had no room, and is as good as before. */
+export function isOutOfMemory(error: unknown): boolean {
+  return (error as { code?: unknown } | null)?.code === "ERR_SHARDGRAD_GPU_MEMORY";
+}

@@ -10,6 +10,7 @@ import { StaleValuesError } from "../errors/index.js";
 import { AcceleratorHolder } from "./accelerator-holder.js";
 import type { JournalEntry } from "./journal.js";
 import { isCatchUp } from "./lazy-tables.js";
+import { isOutOfMemory } from "./open.js";
 import { damageOfBoth, knownClip, normPlan, outcomeOf, partOf } from "./parts.js";
 import { hostOnly, LEAST_ELEMENTS } from "./policy.js";
 import { isHome } from "./residents.js";
@@ -230,8 +231,4 @@ function eventLoopTurn(): Promise<void> {
   return new Promise((resolve) => {
     setImmediate(resolve);
   });
-}
-
-function isOutOfMemory(error: unknown): boolean {
-  return (error as { code?: unknown } | null)?.code === "ERR_SHARDGRAD_GPU_MEMORY";
 }

@@ -40,6 +40,16 @@ export class Residents {
     return [...this.#residents.values()];
   }
 
+  /** Notes an array that is on the accelerator though no step has changed it there; whether it was not known. */
+  add({ memory, offset, bytes }: Pick<Resident, "memory" | "offset" | "bytes">): boolean {
+    if (this.get(memory, offset) !== undefined) return false;
+    const group = new Set<Resident>();
+    const resident = { memory, offset, bytes, group, version: 0, mirrored: 0, asked: false };
+    group.add(resident);
+    this.#residents.set(keyOf(memory, offset), resident);
+    return true;
+  }
+
   /** The arrays of an update that are on the accelerator. */
   ofUpdate(update: UpdatePlan): Resident[] {
     return arraysOf(update).flatMap(({ memory, offset }) => this.get(memory, offset) ?? []);

@@ -20,6 +20,7 @@ import { refuseWhenDisposed } from "./read-guard.js";
 import { ReadableVariable } from "./readable-variable.js";
 import { type ResizeOptions, resizeAtOnce, resizeInTurn } from "./resize.js";
 import { targetOf } from "./row-layout.js";
+import { tensorInQueue } from "./tensor.js";
 import type { NestedArray } from "./values.js";
 import { writeNow } from "./writes.js";
 
@@ -125,6 +126,33 @@ export class Variable extends ReadableVariable {
       reader.readRows(0, rows, targetOf(layout, target));
     });
     return target;
+  }
+
+  /**
+   * A tensor of the tfjs that the runtime was given (`device: "tfjs"`), with the values that the steps called before have
+   * left, in the order of the queue. On the WebGPU back end of tfjs it is the variable's own memory, without a copy: later
+   * steps change its values, and it is disposed when the variable is, leaves the device or is resized. Elsewhere it keeps
+   * the values of now. What the host writes is in it after the next step, or the next call.
+   *
+   * @returns a new tensor of the variable's shape, float32: yours to dispose. Not to be written
+   * @throws (rejects) StateError when there is no such device, or the variable cannot be there: not float32, no elements,
+   *   larger than a buffer of the device; SplitVariableError when it lies in several memories; GpuMemoryError,
+   *   DisposedVariableError, ClosedRuntimeError, QueueFullError
+   * @example
+   * import { Runtime, Variable } from "@shardgrad/core";
+   * import * as tf from "@tensorflow/tfjs-core";
+   * import "@tensorflow/tfjs-backend-wasm";
+   * await tf.setBackend("wasm");
+   * const runtime = new Runtime({ device: "tfjs", tf });
+   * const weights = new Variable([[1, 2], [3, 4]], { runtime });
+   * const w = await weights.tensor(); // in TypeScript tensor<tf.Tensor2D>()
+   * console.log(await tf.matMul(w, w).array()); // [ [ 7, 10 ], [ 15, 22 ] ]
+   * w.dispose();
+   * await runtime.close();
+   */
+  async tensor<T extends object = object>(): Promise<T> {
+    refuseWhenDisposed(this);
+    return (await tensorInQueue(this)) as T;
   }
 
   /**

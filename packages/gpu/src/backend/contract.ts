@@ -36,6 +36,11 @@ export interface GpuBackend {
   readyInPlace?(source: ArrayBufferView): Promise<void>;
   /** Rejects with DeviceLostError when the device is lost before the target is filled; it may be half filled then. */
   download(buffer: GpuBuffer, byteOffset: number, target: ArrayBufferView): Promise<void>;
+  /**
+   * For a back end on a device of the application's tfjs: a tensor of that tfjs over the first elements of a buffer,
+   * without a copy. It belongs to the application; `free` of the buffer ends it.
+   */
+  tensorOver?(buffer: GpuBuffer, elements: number, shape: readonly number[]): object;
   /** Enqueues commands in order, each after the writes of those before it. Returns without waiting. */
   launch(commands: readonly Command[]): void;
   /** Resolves when everything enqueued has ended; rejects with DeviceLostError. */

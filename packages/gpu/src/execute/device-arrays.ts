@@ -3,6 +3,7 @@ import {
   dtypeInfo,
   type HostMemory,
   type SegmentPlan,
+  type SharedArray,
   type UpdatePlan,
 } from "@shardgrad/workers";
 import type { GpuBackend } from "../backend/contract.js";
@@ -102,6 +103,27 @@ export class DeviceArrays {
     if (array?.current !== true) return;
     array.current = false;
     this.#behind++;
+  }
+
+  /** Whether an array lies whole in a buffer of its own. */
+  isAlone({ role, pieces }: DeviceArray): boolean {
+    return pieces.length === 1 && this.#heaps[role].isAlone(pieces[0]!.place);
+  }
+
+  /** A buffer for one array. @throws GpuMemoryError */
+  roomAlone(bytes: number): Place {
+    return this.#heaps.variable.allocateAlone(bytes);
+  }
+
+  /** Gives an array, which may be a new one, a buffer of its own. Its values there are the caller's to copy before. */
+  moveTo({ memory, offset, dtype, count }: SharedArray, place: Place): void {
+    const known = this.get(memory, offset);
+    const pieces = [{ place, start: 0, count }];
+    const { role, current } = known ?? { role: "variable", current: false };
+    if (known === undefined) this.#behind++;
+    this.#generation++;
+    this.#arrays.set(keyOf(memory, offset), { role, memory, offset, dtype, pieces, current });
+    for (const { place: before } of known?.pieces ?? []) this.#heaps[known!.role].free(before);
   }
 
   drop(memory: number, offset: number): void {

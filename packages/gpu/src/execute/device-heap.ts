@@ -34,7 +34,7 @@ export class DeviceHeap {
   /** Zeroed only where no array was before. @throws GpuMemoryError */
   allocate(bytes: number): Place {
     const size = Math.max(Math.ceil(bytes / ALIGNMENT), 1) * ALIGNMENT;
-    if (size > SMALL) return { buffer: this.#backend.allocate(size), offset: 0, bytes: size };
+    if (size > SMALL) return this.allocateAlone(bytes);
     for (const slab of this.#slabs) {
       const range = slab.free.find((free) => free.bytes >= size);
       if (range === undefined) continue;
@@ -49,6 +49,16 @@ export class DeviceHeap {
     const rest = slabBytes - size;
     this.#slabs.push({ buffer, free: rest > 0 ? [{ offset: size, bytes: rest }] : [] });
     return { buffer, offset: 0, bytes: size };
+  }
+
+  /** The same, in a buffer that nothing else shares. @throws GpuMemoryError */
+  allocateAlone(bytes: number): Place {
+    const size = Math.max(Math.ceil(bytes / ALIGNMENT), 1) * ALIGNMENT;
+    return { buffer: this.#backend.allocate(size), offset: 0, bytes: size };
+  }
+
+  isAlone({ buffer }: Place): boolean {
+    return this.#slabs.every((slab) => slab.buffer !== buffer);
   }
 
   free({ buffer, offset, bytes }: Place): void {

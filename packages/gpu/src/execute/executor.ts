@@ -2,6 +2,7 @@ import {
   type Accelerator,
   dtypeInfo,
   type HostMemory,
+  type SharedArray,
   type StepPlan,
   type UpdatePlan,
 } from "@shardgrad/workers";
@@ -16,6 +17,7 @@ import { pieceBytes } from "./pieces.js";
 import { Scratch } from "./scratch.js";
 import { SliceRows } from "./slice-rows.js";
 import { StepBuffers } from "./step-buffers.js";
+import { tensorOver } from "./tensors.js";
 
 /** Runs step plans on a back end: keeps arrays on the device, brings gradients up, launches kernels. */
 export class GpuExecutor implements Accelerator {
@@ -178,6 +180,10 @@ export class GpuExecutor implements Accelerator {
       });
     });
     await Promise.all(coming);
+  }
+
+  tensor(array: SharedArray, shape: readonly number[]): Promise<object | string> {
+    return tensorOver(this.#backend, this.#arrays, array, shape);
   }
 
   drop(memory: number, offset: number): void {

@@ -3,16 +3,18 @@ import {
   dtypeInfo,
   type HostMemory,
   type SegmentPlan,
+  type SharedArray,
   type StepPlan,
   type UpdatePlan,
 } from "@shardgrad/workers";
 import { arraysOf } from "../execute/device-arrays.js";
+import { Arrays } from "./arrays.js";
 import { clippingOf } from "./clipping.js";
 import { Scalars } from "./scalars.js";
 import { hostTensor, type StagedSlices, stageSlices } from "./slices.js";
-import { type Resident, Tensors } from "./tensors.js";
 import type { Tf, TfTensor } from "./tf.js";
-import { averaged, denseUpdate, rowsUpdate, type UpdateContext } from "./updates.js";
+import type { MakeArray, TfArray } from "./tf-array.js";
+import { averageUpdate, denseUpdate, rowsUpdate, shapeOf, type UpdateContext } from "./updates.js";
 
 /** The gradient of a segment, in tfjs. */
 type Staged = { readonly dense: TfTensor } | { readonly slices: StagedSlices } | undefined;
@@ -23,12 +25,13 @@ export interface TfjsDevice {
   readonly lost: Accelerator["lost"];
   /** Whether its `scatterND` adds in list order. */
   readonly addsInOrder: boolean;
+  /** How arrays live there. */
+  readonly makeArray: MakeArray;
 }
 
 /**
- * Runs step plans with the ops of the tfjs that the application uses. A step makes new tensors and disposes the old ones,
- * one segment after another. An op that throws leaves some of them new and some old: whoever launched gives the device up
- * then, as for one that is lost.
+ * Runs step plans with the ops of the tfjs that the application uses, one segment after another. An op that throws leaves
+ * some arrays changed and some not: whoever launched gives the device up then, as for one that is lost.
  */
 export class TfjsAccelerator implements Accelerator {
   readonly kind = "tfjs";
@@ -37,17 +40,18 @@ export class TfjsAccelerator implements Accelerator {
   readonly lost: Accelerator["lost"];
   readonly #tf: Tf;
   readonly #host: HostMemory;
-  readonly #tensors: Tensors;
+  readonly #arrays: Arrays;
   readonly #addsInOrder: boolean;
   /** The global norm of the last launch, until `settled` takes it. */
   #norm: number | undefined;
   /** An array that the last launch has changed. */
   #last: { readonly memory: number; readonly offset: number } | undefined;
 
-  constructor(tf: Tf, host: HostMemory, { description, isSoftware, lost, addsInOrder }: TfjsDevice) {
+  constructor(tf: Tf, host: HostMemory, device: TfjsDevice) {
+    const { description, isSoftware, lost, addsInOrder, makeArray } = device;
     this.#tf = tf;
     this.#host = host;
-    this.#tensors = new Tensors(tf, host);
+    this.#arrays = new Arrays(tf, host, makeArray);
     this.description = description;
     this.isSoftware = isSoftware;
     this.lost = lost;
@@ -68,19 +72,19 @@ export class TfjsAccelerator implements Accelerator {
 
   holds(updates: readonly UpdatePlan[]): boolean {
     return updates.every((update) =>
-      arraysIn(update).every(({ memory, offset }) => this.#tensors.get(memory, offset) !== undefined),
+      arraysIn(update).every(({ memory, offset }) => this.#arrays.get(memory, offset) !== undefined),
     );
   }
 
   bytesOf(update: UpdatePlan): number {
     const { bytes } = dtypeInfo[update.dtype];
-    return arraysIn(update).reduce((sum, { count }) => sum + count * bytes, 0);
+    return arraysIn(update).reduce((sum, { shape }) => sum + shape[0] * shape[1] * bytes, 0);
   }
 
   /** tfjs does not tell what room there is: it is taken when the values go up, at the next launch. */
   async prepare(updates: readonly UpdatePlan[]): Promise<void> {
     for (const update of updates) {
-      for (const { memory, offset, count } of arraysIn(update)) this.#tensors.ensure(memory, offset, count);
+      for (const { memory, offset, shape } of arraysIn(update)) this.#arrays.ensure(memory, offset, shape);
     }
   }
 
@@ -107,14 +111,12 @@ export class TfjsAccelerator implements Accelerator {
   }
 
   changed(memory: number, offset: number): void {
-    const resident = this.#tensors.get(memory, offset);
+    const resident = this.#arrays.get(memory, offset);
     if (resident !== undefined) resident.current = false;
   }
 
   async download(memory: number, offset: number, target: Uint8Array): Promise<void> {
-    this.#resident(memory, offset);
-    // A step may dispose the tensor while its values are on the way.
-    await this.#read(() => this.#tf.clone(this.#tensors.tensorOf(memory, offset)), target);
+    await this.#read(() => this.#current(memory, offset).values(), target);
   }
 
   async gather(
@@ -125,24 +127,35 @@ export class TfjsAccelerator implements Accelerator {
     target: Uint8Array,
   ): Promise<void> {
     const tf = this.#tf;
-    const { count } = this.#resident(memory, offset);
     if (rows.length === 0) return;
     await this.#read(() => {
-      const table = tf.reshape(this.#tensors.tensorOf(memory, offset), [count / rowSize, rowSize]);
-      return tf.gather(table, tf.tensor(Int32Array.from(rows), [rows.length], "int32"));
+      const array = this.#current(memory, offset);
+      if (array.shape[1] !== rowSize) throw new RangeError("The array has rows of another size.");
+      return array.rows(tf.tensor(Int32Array.from(rows), [rows.length], "int32"));
     }, target);
   }
 
+  /** With the values as they are now: later steps make new tensors, or leave this one its values. */
+  async tensor(array: SharedArray, shape: readonly number[]): Promise<object | string> {
+    const { memory, offset, dtype, count, rowSize } = array;
+    if (dtype !== "float32") return `tfjs has no ${dtype}`;
+    if (count === 0) return "it has no elements";
+    this.#arrays.ensure(memory, offset, shapeOf({ rowSize }, count, false));
+    return this.#tf.tidy(() => {
+      return this.#tf.reshape(this.#arrays.current(memory, offset).values(), [...shape]);
+    });
+  }
+
   drop(memory: number, offset: number): void {
-    this.#tensors.drop(memory, offset);
+    this.#arrays.drop(memory, offset);
   }
 
   memoryUse(): { readonly held: number } {
-    return { held: this.#tensors.bytes };
+    return { held: this.#arrays.bytes };
   }
 
   async close(): Promise<void> {
-    this.#tensors.clear();
+    this.#arrays.clear();
   }
 
   #step({ updates, clip, average }: StepPlan, scalars: Scalars): void {
@@ -172,34 +185,28 @@ export class TfjsAccelerator implements Accelerator {
   }
 
   #updateSegment(context: UpdateContext, segment: SegmentPlan, average: StepPlan["average"]): void {
+    const { tf, scalars } = context;
     const { memory } = segment;
     const gradient = this.#stage(context, segment);
-    const before = {
-      variable: this.#tensors.tensorOf(memory, segment.variable),
-      accumulator: this.#tensors.tensorOf(memory, segment.accumulator),
-      average: average === null ? undefined : this.#tensors.tensorOf(memory, segment.average),
-    };
-    let after = before;
+    const variable = this.#arrays.current(memory, segment.variable);
     // A table of which no row is named still has its average taken.
     if (gradient !== undefined) {
-      const updated =
-        "dense" in gradient
-          ? denseUpdate(context, before, gradient.dense)
-          : rowsUpdate(context, before, gradient.slices);
-      after = { ...before, ...updated };
+      const arrays = { variable, accumulator: this.#arrays.current(memory, segment.accumulator) };
+      if ("dense" in gradient) denseUpdate(context, arrays, gradient.dense);
+      else rowsUpdate(context, arrays, gradient.slices);
     }
-    if (average !== null) after = averaged(context.tf, context.scalars, after, average);
-    this.#tensors.replace(memory, segment.variable, after.variable);
-    this.#tensors.replace(memory, segment.accumulator, after.accumulator);
-    if (after.average !== undefined) this.#tensors.replace(memory, segment.average, after.average);
+    if (average !== null) {
+      averageUpdate(tf, scalars, variable, this.#arrays.current(memory, segment.average), average);
+    }
     this.#last = { memory, offset: segment.variable };
   }
 
   /** @throws RangeError */
-  #resident(memory: number, offset: number): Resident {
-    const resident = this.#tensors.get(memory, offset);
-    if (resident === undefined) throw new RangeError("No array of the device has this place.");
-    return resident;
+  #current(memory: number, offset: number): TfArray {
+    if (this.#arrays.get(memory, offset) === undefined) {
+      throw new RangeError("No array of the device has this place.");
+    }
+    return this.#arrays.current(memory, offset);
   }
 
   /** The values of a tensor that is made for this. */
@@ -214,12 +221,12 @@ export class TfjsAccelerator implements Accelerator {
     }
   }
 
-  /** A number of what the last launch has changed: ops are done in order, so when it is there, everything is. */
+  /** A row of what the last launch has changed: ops are done in order, so when it is there, everything is. */
   #probe(): TfTensor | undefined {
-    if (this.#last === undefined) return undefined;
-    const tensor = this.#tensors.get(this.#last.memory, this.#last.offset)?.tensor;
-    if (tensor === undefined) return undefined;
-    return this.#tf.keep(this.#tf.slice(tensor, [0], [1]));
+    const tf = this.#tf;
+    const { array } = (this.#last && this.#arrays.get(this.#last.memory, this.#last.offset)) ?? {};
+    if (array === undefined) return undefined;
+    return tf.tidy(() => tf.keep(array.rows(tf.tensor(Int32Array.of(0), [1], "int32"))));
   }
 }
 
@@ -228,7 +235,7 @@ function arraysIn(update: UpdatePlan) {
     arraysOf(update, segment).map(({ offset, perRow }) => ({
       memory: segment.memory,
       offset,
-      count: perRow ? segment.count / update.rowSize : segment.count,
+      shape: shapeOf(update, segment.count, perRow),
     })),
   );
 }

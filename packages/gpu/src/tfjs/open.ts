@@ -1,7 +1,11 @@
 import type { Accelerator, HostMemory } from "@shardgrad/workers";
+import type { GpuExecutor } from "../execute/executor.js";
 import { TfjsAccelerator } from "./accelerator.js";
+import { resourceVariables } from "./resource-variables.js";
 import { selfTest, withoutSideEffects } from "./self-test.js";
-import { asTf } from "./tf.js";
+import { openOnDeviceOf } from "./shared-device.js";
+import { asTf, type Tf } from "./tf.js";
+import { type MakeArray, tensorArrays } from "./tf-array.js";
 
 export interface OpenTfjsOptions {
   /** The tfjs of the application, with a back end set. */
@@ -21,23 +25,43 @@ export async function openTfjs({
   if (typeof used === "string") return `tfjs: ${used}`;
   try {
     await used.ready();
-    const tf = await withoutSideEffects(used);
-    const name = tf.getBackend();
-    const isSoftware = computesOnProcessor(name, tf.backend());
+    const name = used.getBackend();
+    const shared = openOnDeviceOf(used, nameOf(given), host);
+    const isSoftware = isExecutor(shared) ? shared.isSoftware : computesOnProcessor(name, used.backend());
     if (isSoftware && !software) {
+      if (isExecutor(shared)) await shared.close();
       return `tfjs: its back end "${name}" computes on the processor, as this package does, only slower`;
     }
-    const wrong = await selfTest(tf);
+    if (isExecutor(shared)) return shared;
+    const tf = await withoutSideEffects(used);
+    const inPlace = await working(tf, resourceVariables(tf));
+    const makeArray = inPlace ?? tensorArrays(tf);
+    const wrong = inPlace === undefined ? await selfTest(tf, makeArray) : undefined;
     if (wrong !== undefined) return `tfjs: its back end "${name}" ${wrong}`;
     return new TfjsAccelerator(tf, host, {
-      description: `tfjs ${versionOf(given)}with its back end "${name}"`,
+      description:
+        `${nameOf(given)} with its back end "${name}"` +
+        (shared === undefined ? "" : ` (its device is not shared: ${shared})`),
       isSoftware,
       lost: lossOf(tf.backend()),
       addsInOrder: isSoftware || name === "webgl",
+      makeArray,
     });
   } catch (error) {
     return `tfjs: it does not work: ${explained(error)}`;
   }
+}
+
+function isExecutor(opened: GpuExecutor | string | undefined): opened is GpuExecutor {
+  return typeof opened === "object";
+}
+
+/** A way to keep arrays that a back end may have, if steps with it are right. */
+async function working(tf: Tf, makeArray: MakeArray | undefined): Promise<MakeArray | undefined> {
+  if (makeArray === undefined) return undefined;
+  // Another version of TensorFlow, or a GPU without one of the kernels: plain ops do it, or say what is wrong.
+  const wrong = await selfTest(tf, makeArray).catch(() => "throws");
+  return wrong === undefined ? makeArray : undefined;
 }
 
 function computesOnProcessor(name: string, backend: unknown): boolean {
@@ -45,9 +69,9 @@ function computesOnProcessor(name: string, backend: unknown): boolean {
   return name === "cpu" || name === "wasm";
 }
 
-function versionOf(given: object | undefined): string {
+function nameOf(given: object | undefined): string {
   const { version_core: core } = given as { version_core?: unknown };
-  return typeof core === "string" ? `${core} ` : "";
+  return typeof core === "string" ? `tfjs ${core}` : "tfjs";
 }
 
 /** The WebGPU back end has a device whose loss can be heard of; of the others' an op tells, by throwing. */

@@ -6,6 +6,12 @@ export interface TfTensor {
   dispose(): void;
 }
 
+/** A buffer of the WebGPU device that tfjs computes on, which a tensor is to lie in. */
+export interface GpuData {
+  readonly buffer: object;
+  readonly zeroCopy: true;
+}
+
 type Unary = (x: TfTensor) => TfTensor;
 type Binary = (a: TfTensor, b: TfTensor) => TfTensor;
 
@@ -19,7 +25,7 @@ export interface Tf {
   backend(): unknown;
   tidy<T>(body: () => T): T;
   keep(tensor: TfTensor): TfTensor;
-  tensor(values: Float32Array | Int32Array, shape: number[], dtype: "float32" | "int32"): TfTensor;
+  tensor(values: Float32Array | Int32Array | GpuData, shape: number[], dtype: "float32" | "int32"): TfTensor;
   clone: Unary;
   sqrt: Unary;
   add: Binary;

@@ -4,12 +4,12 @@ import type { Scalars } from "./scalars.js";
 import type { StagedSlices } from "./slices.js";
 import { rowSums } from "./sums.js";
 import type { Tf, TfTensor } from "./tf.js";
+import type { TfArray } from "./tf-array.js";
 
-/** The arrays of a segment, flat; the accumulator of a row-wise update has one element a row. */
-export interface SegmentTensors {
-  readonly variable: TfTensor;
-  readonly accumulator: TfTensor;
-  readonly average: TfTensor | undefined;
+/** The arrays of a segment; the accumulator of a row-wise update has one column. */
+export interface SegmentArrays {
+  readonly variable: TfArray;
+  readonly accumulator: TfArray;
 }
 
 /** What the updates of one variable share. */
@@ -20,59 +20,62 @@ export interface UpdateContext {
   readonly clip: Clip;
 }
 
+/**
+ * Rows and columns of an array of `count` elements of the variable. A segment that ends within a row is one column:
+ * it has dense gradients only.
+ */
+export function shapeOf(
+  { rowSize }: Pick<UpdatePlan, "rowSize">,
+  count: number,
+  perRow: boolean,
+): TfArray["shape"] {
+  if (count % rowSize !== 0) return [count, 1];
+  return [count / rowSize, perRow ? 1 : rowSize];
+}
+
 /** A dense update, with the operations of the CPU's kernels in their order; each rounds by itself. */
 export function denseUpdate(
   { tf, scalars, update, clip }: UpdateContext,
-  { variable, accumulator }: SegmentTensors,
+  { variable, accumulator }: SegmentArrays,
   gradient: TfTensor,
-): Pick<SegmentTensors, "variable" | "accumulator"> {
-  const { rowwise, rowSize } = update;
-  const shapes = rowwise
-    ? { elements: [variable.size / rowSize, rowSize], accumulator: [variable.size / rowSize, 1] }
-    : { elements: [variable.size], accumulator: [variable.size] };
-  const g = clip(tf.reshape(gradient, shapes.elements));
-  const sum = tf.add(tf.reshape(accumulator, shapes.accumulator), squares(tf, scalars, update, g));
-  const moved = step(tf, scalars, update, tf.reshape(variable, shapes.elements), sum, g);
-  return { variable: flat(tf, moved), accumulator: flat(tf, sum) };
+): void {
+  const g = clip(tf.reshape(gradient, [...variable.shape]));
+  accumulator.add(squares(tf, scalars, update, g));
+  variable.subtract(change(tf, scalars, update, accumulator.values(), g));
 }
 
 /** An update of the rows that slices name. */
 export function rowsUpdate(
   { tf, scalars, update, clip }: UpdateContext,
-  { variable, accumulator }: SegmentTensors,
+  { variable, accumulator }: SegmentArrays,
   { values, rows, sums: sliceSums }: StagedSlices,
-): Pick<SegmentTensors, "variable" | "accumulator"> {
-  const { rowwise, rowSize, perRow } = update;
-  const table = tf.reshape(variable, [variable.size / rowSize, rowSize]);
-  const sums = tf.reshape(accumulator, [variable.size / rowSize, rowwise ? 1 : rowSize]);
+): void {
   const clipped = clip(values);
-  const before = tf.gather(sums, rows);
+  const before = accumulator.rows(rows);
   const g = sliceSums.of(clipped);
-  const after = perRow
+  const after = update.perRow
     ? tf.add(before, squares(tf, scalars, update, g))
     : sliceSums.onto(before, squares(tf, scalars, update, clipped));
-  const moved = step(tf, scalars, update, tf.gather(table, rows), after, g);
-  const at = tf.reshape(rows, [rows.size, 1]);
-  return {
-    variable: flat(tf, tf.tensorScatterUpdate(table, at, moved)),
-    accumulator: flat(tf, tf.tensorScatterUpdate(sums, at, after)),
-  };
+  const moved = tf.sub(variable.rows(rows), change(tf, scalars, update, after, g));
+  accumulator.assignRows(rows, after);
+  variable.assignRows(rows, moved);
 }
 
 /** average = momentum * average + complement * variable; overwriting, the variable is the average afterwards. */
-export function averaged(
+export function averageUpdate(
   tf: Tf,
   scalars: Scalars,
-  tensors: SegmentTensors,
-  plan: AveragePlan,
-): SegmentTensors {
-  const { momentum, overwrite } = plan;
-  const { variable, accumulator } = tensors;
-  const average = tf.add(
-    tf.mul(scalars.of(momentum), tensors.average!),
-    tf.mul(scalars.of(1 - momentum), variable),
+  variable: TfArray,
+  average: TfArray,
+  { momentum, overwrite }: AveragePlan,
+): void {
+  average.assign(
+    tf.add(
+      tf.mul(scalars.of(momentum), average.values()),
+      tf.mul(scalars.of(1 - momentum), variable.values()),
+    ),
   );
-  return { variable: overwrite ? tf.clone(average) : variable, accumulator, average };
+  if (overwrite) variable.assign(average.values());
 }
 
 /** What gradients add to accumulators: squares, or for each row their mean. */
@@ -82,18 +85,14 @@ function squares(tf: Tf, scalars: Scalars, { rowwise, rowSize }: UpdatePlan, g: 
   return tf.div(rowSums(tf, squared), scalars.of(rowSize));
 }
 
-function step(
+/** What a variable goes down by. */
+function change(
   tf: Tf,
   scalars: Scalars,
   { learningRate, epsilon }: UpdatePlan,
-  variable: TfTensor,
   sum: TfTensor,
   g: TfTensor,
 ): TfTensor {
   const root = tf.sqrt(tf.add(sum, scalars.of(epsilon)));
-  return tf.sub(variable, tf.div(tf.mul(scalars.of(learningRate), g), root));
-}
-
-function flat(tf: Tf, tensor: TfTensor): TfTensor {
-  return tf.reshape(tensor, [tensor.size]);
+  return tf.div(tf.mul(scalars.of(learningRate), g), root);
 }

@@ -52,14 +52,18 @@ export class WebGpuBackend implements GpuBackend {
   #lostReason: string | undefined;
   #closed = false;
 
-  /** @param shared - acquired for this back end, which gives it back when it is closed */
-  constructor(shared: SharedDevice) {
+  /**
+   * @param shared - acquired for this back end, which gives it back when it is closed
+   * @param kind - what drives the device, for people
+   */
+  constructor(shared: SharedDevice, kind = "WebGPU") {
     const { device, info } = shared;
     this.#shared = shared;
     this.#device = device;
     this.#pipelines = shared.pipelines;
     const { description, device: name, vendor, architecture } = info;
-    this.description = `${[vendor, architecture, description || name].filter(Boolean).join(" ")} (WebGPU)`;
+    this.description =
+      `${[vendor, architecture, description || name].filter(Boolean).join(" ")} (${kind})`.trim();
     this.isSoftware = info.isFallbackAdapter;
     const { maxBufferSize, maxStorageBufferBindingSize } = device.limits;
     this.limits = { bufferBytes: maxBufferSize, bindingBytes: maxStorageBufferBindingSize };
@@ -86,7 +90,7 @@ export class WebGpuBackend implements GpuBackend {
       size,
       usage: usage.storage | usage.copySource | usage.copyTarget,
     });
-    this.#check(
+    this.check(
       this.#device.popErrorScope().then((error) => {
         if (error !== null) throw new GpuMemoryError(bytes, { cause: new Error(error.message) });
       }),
@@ -233,7 +237,12 @@ export class WebGpuBackend implements GpuBackend {
     return group;
   }
 
-  #check(check: Promise<unknown>): void {
+  protected handleOf(buffer: GpuBuffer): GPUBuffer {
+    return (buffer as WebGpuBuffer).handle;
+  }
+
+  /** What it rejects with is a failure of the next `finished`. */
+  protected check(check: Promise<unknown>): void {
     const caught = check
       .catch((error) => {
         this.#failure ??= error;

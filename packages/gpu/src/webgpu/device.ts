@@ -9,22 +9,25 @@ export class SharedDevice {
   readonly device: GPUDevice;
   readonly info: GPUAdapterInfo;
   readonly pipelines: Pipelines;
-  /** Held as long as the device. */
-  readonly adapter: GPUAdapter;
   /** Who is told of errors that come after the call that caused them: they do not say whose call it was. */
   readonly onError = new Set<(error: GPUError) => void>();
+  readonly #adapter: GPUAdapter | undefined;
   #users = 0;
   #gone = false;
 
-  constructor(adapter: GPUAdapter, device: GPUDevice) {
-    this.adapter = adapter;
+  /** @param adapter - held as long as the device; none for a device that is somebody else's and stays open */
+  constructor(device: GPUDevice, info: GPUAdapterInfo, adapter?: GPUAdapter) {
+    this.#adapter = adapter;
     this.device = device;
-    this.info = adapter.info;
+    this.info = info;
     this.pipelines = new Pipelines(device);
-    device.addEventListener("uncapturederror", (event) => {
-      event.preventDefault();
-      for (const tell of this.onError) tell(event.error);
-    });
+    // Of a device that others use too, an error may be theirs.
+    if (adapter !== undefined) {
+      device.addEventListener("uncapturederror", (event) => {
+        event.preventDefault();
+        for (const tell of this.onError) tell(event.error);
+      });
+    }
     void device.lost.then(() => {
       this.#gone = true;
     });
@@ -40,10 +43,10 @@ export class SharedDevice {
     return this;
   }
 
-  /** The last one to leave destroys the device. */
+  /** The last one to leave destroys the device, unless it is somebody else's. */
   release(): void {
     this.#users--;
-    if (this.#users > 0) return;
+    if (this.#users > 0 || this.#adapter === undefined) return;
     this.#gone = true;
     this.device.destroy();
   }

@@ -65,7 +65,7 @@ async function openDevice(): Promise<SharedDevice | string> {
     const device = await adapter.requestDevice({
       requiredLimits: { maxBufferSize, maxStorageBufferBindingSize },
     });
-    return new SharedDevice(adapter, device);
+    return new SharedDevice(device, adapter.info, adapter);
   } catch (error) {
     return `WebGPU: the device could not be opened: ${firstLine(error)}`;
   }

@@ -1,3 +1,4 @@
+import type { DType } from "../dtype.js";
 import type { StepPlan, UpdatePlan } from "./contract.js";
 
 /**
@@ -51,10 +52,26 @@ export interface Accelerator {
     rows: Uint32Array,
     target: Uint8Array,
   ): Promise<void>;
+  /**
+   * For a device that the application's tfjs computes on: a tensor of that tfjs with the values of an array, after
+   * everything launched. The array gets its room here if it has none. Or why there can be no tensor, in one line.
+   * Rejects as `prepare`.
+   */
+  tensor?(array: SharedArray, shape: readonly number[]): Promise<object | string>;
   /** Gives an array's room back. */
   drop(memory: number, offset: number): void;
   memoryUse(): { readonly held: number; readonly free?: number };
   close(): Promise<void>;
+}
+
+/** An array that an application is given a tensor of. */
+export interface SharedArray {
+  readonly memory: number;
+  readonly offset: number;
+  readonly dtype: DType;
+  /** Elements of all, and of a row. */
+  readonly count: number;
+  readonly rowSize: number;
 }
 
 /** How an accelerator reads the host's arrays. */
