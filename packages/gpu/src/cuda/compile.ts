@@ -16,7 +16,7 @@ export type CompileAnswer =
     };
 
 /**
- * The module of the kernels in a primary context. Compiling takes some tenths of a second, for which a thread has to have
+ * The module of the kernels in a primary context. Compiling takes up to some seconds, for which a thread has to have
  * the context: koffi's own calls do not say on which thread they run, so it is one of ours, for once. Contexts and modules
  * belong to the process. Where no thread can be started it is done here.
  * @throws (rejects) CudaError

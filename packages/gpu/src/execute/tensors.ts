@@ -28,7 +28,7 @@ export async function tensorOver(
   for (;;) {
     const array = arrays.get(memory, offset);
     if (array !== undefined && arrays.isAlone(array)) {
-      if (!array.current) arrays.upload(array);
+      arrays.bringUp(array);
       return tensorOrReason(() => backend.tensorOver!(array.pieces[0]!.place.buffer, count, shape));
     }
     const place = arrays.roomAlone(bytes);
