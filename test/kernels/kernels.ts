@@ -34,12 +34,19 @@ function aligned(offset: number, dtype: DType): number {
   return library === undefined ? offset : offset * bytesOf[dtype];
 }
 
+/** Whether row kernels reach arrays outside of the memory that they are called on. */
+export const reachesAll = library !== undefined;
+
+/** Calls a native kernel on the memory that begins at an offset of this one. */
+export function callFrom(base: number, name: string, ...args: number[]): void {
+  const program = new Float64Array(22);
+  program.set(args);
+  set!.run(set!.kernels.indexOf(name), address + base, program, 0);
+}
+
 export function call(name: string, ...args: number[]): number {
-  const number = set?.kernels.indexOf(name) ?? -1;
-  if (number >= 0) {
-    const program = new Float64Array(22);
-    program.set(args);
-    set!.run(number, address, program, 0);
+  if ((set?.kernels.indexOf(name) ?? -1) >= 0) {
+    callFrom(0, name, ...args);
     return 0;
   }
   return (exported[name] as (...args: number[]) => number)(...args);

@@ -2,11 +2,13 @@ import { beforeEach, describe, expect, test } from "vitest";
 import { clips, expectSame, numbers, oddNumbers, positives, type Random, seeded } from "./data.js";
 import {
   call,
+  callFrom,
   checkGuards,
   type DType,
   dtypes,
   Floats,
   placeIndices,
+  reachesAll,
   readWords,
   reserve,
   reset,
@@ -197,4 +199,31 @@ test("lanes together own every row once, for many lanes", () => {
     const indices = anyRows(300, 3000, random);
     compareRows({ dtype: "F32", rows: 3000, rowSize: 1, indices, scalars: plain, laneCount, ownerShift: 1 });
   }
+});
+
+test.runIf(reachesAll)("slices and scratch at lower addresses than the table", () => {
+  const [rows, rowSize] = [50, 3];
+  const random = seeded(4);
+  const indices = anyRows(200, rows, random);
+  const values = numbers("F32", indices.length * rowSize, random);
+  const scratch = reserve(call("rowsScratchBytes", indices.length));
+  const [list, kernelValues] = [placeIndices(indices), new Floats("F32", values)];
+  const base = Math.ceil((kernelValues.at + kernelValues.place.bytes) / 65_536) * 65_536;
+  reserve(base - kernelValues.at);
+  const w = numbers("F32", rows * rowSize, random);
+  const accumulator = positives("F32", rows * rowSize, random);
+  const [kernelW, kernelAccumulator] = [new Floats("F32", w), new Floats("F32", accumulator)];
+  const [tableAt, accumulatorAt, listAt, valuesAt, scratchAt] = [
+    ...[kernelW.at, kernelAccumulator.at, list.at, kernelValues.at, scratch.at].map((at) => at - base),
+  ] as [number, number, number, number, number];
+  const { rate, epsilon, clipKind, a, b } = plain;
+  // biome-ignore format: the arguments as the kernel groups them
+  callFrom(
+    base, "adagradRowsF32", tableAt, accumulatorAt, rowSize, listAt, valuesAt, indices.length, 0, 1, 0, scratchAt,
+    rate, epsilon, clipKind, a, b, 0, 0, 0, 0, 0, 0, rows,
+  );
+  checkGuards(scratch);
+  rowsStep("F32", { w, accumulator, values }, rowSize, indices, plain, false);
+  expectSame(kernelW.read(), w, "variable");
+  expectSame(kernelAccumulator.read(), accumulator, "accumulator");
 });

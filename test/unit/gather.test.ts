@@ -115,6 +115,7 @@ describe("rows", () => {
     expect(Variable.zeros([4, 0], { runtime }).gather([1, 2])).toEqual(new Float32Array(0));
     expect(Variable.zeros([0, 4], { runtime }).gather([])).toEqual(new Float32Array(0));
     expect(Variable.zeros([4, 0], { runtime }).toArray()).toEqual([[], [], [], []]);
+    expect(() => Variable.zeros([0, 4], { runtime }).gather([0])).toThrow(/there are no rows/);
   });
 });
 

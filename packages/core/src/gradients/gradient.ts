@@ -85,9 +85,14 @@ function checkValues(
   return flatten(values as NestedArray, own, argument);
 }
 
+/** The row numbers that there are, in words. */
+export function rowNumbers(rows: number): string {
+  return rows === 0 ? "no row numbers, as there are no rows" : `integers from 0 to ${rows - 1}`;
+}
+
 /** A copy of the row numbers, each an integer from 0 up to the number of rows. */
 export function checkIndices(indices: RowIndices, rows: number, argument: string): Uint32Array {
-  const expected = `integers from 0 to ${rows - 1}`;
+  const expected = rowNumbers(rows);
   const refuse = (position: number, received: unknown): never => {
     const message = `\`${argument}\`: expected ${expected}, got ${String(received)} at position ${position}`;
     throw new IndexError({ argument, received, expected, message });

@@ -1,4 +1,5 @@
 import { DisposedVariableError, IndexError, StateError } from "../errors/index.js";
+import { rowNumbers } from "../gradients/gradient.js";
 import { type SharedHeader, SLOTS, WHOLE } from "./header.js";
 import { fence, Patience, stuck } from "./patience.js";
 
@@ -63,7 +64,7 @@ export class ReadGuard {
       const message = `Row ${row} of ${this.#name} lies in memory that was added later: take a new handle.`;
       throw new StateError(message);
     }
-    throw new IndexError({ argument: "indices", received: row, expected: `integers from 0 to ${rows - 1}` });
+    throw new IndexError({ argument: "indices", received: row, expected: rowNumbers(rows) });
   }
 
   /**

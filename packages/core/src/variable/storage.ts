@@ -142,7 +142,7 @@ export class Storage {
         readHost();
         return;
       }
-      // Only then the view is asked for: values that are on a device have none.
+      // A view of what is on the device is refused.
       this.#segments.forEach((segment, i) => {
         if (coming[i] === undefined) target.set(segment.view, segment.start);
       });
