@@ -91,7 +91,7 @@ describe.each(dtypes)("adagradRows%s", (dtype) => {
     const random = seeded(clip.clipKind);
     const scalars = { ...step, ...clip };
     for (const perRow of [false, true]) {
-      for (const rowSize of [1, 3, 16, 17]) {
+      for (const rowSize of [1, 3, 17, 75]) {
         const few = { dtype, rows: 40, rowSize, scalars, perRow };
         compareRows({ ...few, indices: uniqueRows(33, 40, random) });
         compareRows({ ...few, indices: anyRows(90, 7, random) });
@@ -150,6 +150,14 @@ describe.each(dtypes)("adagradRows%s", (dtype) => {
           rows: pairs.length,
           indices: twice,
           values: Float64Array.from(pairs.flat()),
+        });
+        // The same numbers in one row: many columns are taken at once.
+        compareRows({
+          ...common,
+          rows: 2,
+          rowSize: pairs.length,
+          indices: [1, 1, 0],
+          values: Float64Array.from([0, 1, 0].flatMap((which) => pairs.map((pair) => pair[which]!))),
         });
       }
     }

@@ -12,6 +12,7 @@ import {
   splat,
   squareRoot,
   storePart,
+  storeUpTo,
   storeVector,
   subtract,
   vectorBytes,
@@ -77,15 +78,84 @@ export function updateRow<T, Clip>(
   }
   storePart<T>(s, sum, element);
   const root = everywhere<T>(squareRoot<T>(add<T>(sum, epsilon)));
+  if (count > 1) stepMany<T, Clip>(w, list, count, values, rowBytes, rate, root, clipKind, a, b);
+  else stepOne<T, Clip>(w, list, count, values, rowBytes, rate, root, clipKind, a, b);
+}
+
+/** One slice, or the dense gradient. */
+@inline
+function stepOne<T, Clip>(
+  w: usize,
+  list: usize,
+  count: u32,
+  values: usize,
+  rowBytes: u32,
+  rate: v128,
+  root: v128,
+  clipKind: i32,
+  a: v128,
+  b: v128,
+): void {
+  const size = vectorBytes<T>();
+  const from = count === 0 ? values : values + load<u32>(list);
+  // A sum of slices starts from +0, so a slice of -0 counts as +0; adding -0 changes nothing.
+  const zero = splat<T>(count === 0 ? -0.0 : 0);
   let at: u32 = 0;
   for (; at + size <= rowBytes; at += size) {
-    const g = summed<T, Clip>(list, count, values + at, size, clipKind, a, b);
-    storeVector<T>(w + at, subtract<T>(loadVector<T>(w + at), divide<T>(multiply<T>(rate, g), root)));
+    const g = add<T>(zero, clipped<T, Clip>(loadVector<T>(from + at), clipKind, a, b));
+    storeVector<T>(w + at, stepped<T>(loadVector<T>(w + at), g, rate, root));
   }
   const rest = rowBytes - at;
   if (rest === 0) return;
-  const g = summed<T, Clip>(list, count, values + at, rest, clipKind, a, b);
-  storePart<T>(w + at, subtract<T>(loadPart<T>(w + at, rest), divide<T>(multiply<T>(rate, g), root)), rest);
+  const g = add<T>(zero, clipped<T, Clip>(loadPart<T>(from + at, rest), clipKind, a, b));
+  storePart<T>(w + at, stepped<T>(loadPart<T>(w + at, rest), g, rate, root), rest);
+}
+
+/** Several slices, four vectors of columns at a time. */
+@inline
+function stepMany<T, Clip>(
+  w: usize,
+  list: usize,
+  count: u32,
+  values: usize,
+  rowBytes: u32,
+  rate: v128,
+  root: v128,
+  clipKind: i32,
+  a: v128,
+  b: v128,
+): void {
+  const size = vectorBytes<T>();
+  let at: u32 = 0;
+  for (; at + 4 * size <= rowBytes; at += 4 * size) {
+    let g0 = splat<T>(0);
+    let g1 = g0;
+    let g2 = g0;
+    let g3 = g0;
+    for (let i: u32 = 0; i < count; i++) {
+      const slice = values + load<u32>(list + (i << 3)) + at;
+      g0 = add<T>(g0, clipped<T, Clip>(loadVector<T>(slice), clipKind, a, b));
+      g1 = add<T>(g1, clipped<T, Clip>(loadVector<T>(slice + size), clipKind, a, b));
+      g2 = add<T>(g2, clipped<T, Clip>(loadVector<T>(slice + 2 * size), clipKind, a, b));
+      g3 = add<T>(g3, clipped<T, Clip>(loadVector<T>(slice + 3 * size), clipKind, a, b));
+    }
+    const x = w + at;
+    storeVector<T>(x, stepped<T>(loadVector<T>(x), g0, rate, root));
+    storeVector<T>(x + size, stepped<T>(loadVector<T>(x + size), g1, rate, root));
+    storeVector<T>(x + 2 * size, stepped<T>(loadVector<T>(x + 2 * size), g2, rate, root));
+    storeVector<T>(x + 3 * size, stepped<T>(loadVector<T>(x + 3 * size), g3, rate, root));
+  }
+  while (at < rowBytes) {
+    const part = min<u32>(rowBytes - at, size);
+    const g = summed<T, Clip>(list, count, values + at, part, clipKind, a, b);
+    storeUpTo<T>(w + at, stepped<T>(loadUpTo<T>(w + at, part), g, rate, root), part);
+    at += part;
+  }
+}
+
+@inline
+function stepped<T>(w: v128, g: v128, rate: v128, root: v128): v128 {
+  return subtract<T>(w, divide<T>(multiply<T>(rate, g), root));
 }
 
 /** A vector, or the `bytes` of one, of the sum of the clipped slices in list order. */
@@ -122,6 +192,11 @@ function meanSquare<T, Clip>(
   const size = vectorBytes<T>();
   // A row of no elements has no mean; it adds nothing.
   if (rowBytes === 0) return 0;
+  // Squares have no sign, so one slice is as good as a dense gradient.
+  if (count === 1) {
+    values += load<u32>(list);
+    count = 0;
+  }
   const group: u32 = 8 * <u32>sizeof<T>();
   let s01 = f64x2.splat(0);
   let s23 = f64x2.splat(0);

@@ -20,12 +20,17 @@
 #define VECTOR_BYTES 16
 #endif
 
+/* Eight columns of float64 squares are kept in as many vectors as it takes. */
+#define PART_WIDTH (VECTOR_BYTES / 8)
+#define PARTS (64 / VECTOR_BYTES)
+
 #define REAL float
 #define BITS int32_t
 #define SQRT __builtin_sqrtf
 #define NAMED(name) JOIN(name, F32)
 #include "elementwise.inc"
 #include "norms.inc"
+#include "vectors.inc"
 #include "rowwise.inc"
 #include "lazy.inc"
 #include "rows.inc"
@@ -40,6 +45,7 @@
 #define NAMED(name) JOIN(name, F64)
 #include "elementwise.inc"
 #include "norms.inc"
+#include "vectors.inc"
 #include "rowwise.inc"
 #include "lazy.inc"
 #include "rows.inc"

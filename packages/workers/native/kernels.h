@@ -5,6 +5,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 /* `memory` is the address of a WebAssembly memory. The arguments are numbers as an encoded program holds them: offsets
  * into that memory, counts of elements, and scalars. */
