@@ -1,5 +1,6 @@
 import { dtypeInfo, type TypedArray, viewOf } from "@shardgrad/workers";
 import type { PlacedDevice } from "../placement/placed-device.js";
+import { runtimeInternals } from "../runtime/internals.js";
 import { behindRows, factorsOf } from "./behind-rows.js";
 import { type VariableInternals, variableInternals } from "./internals.js";
 import type { LazyAverage } from "./lazy-average.js";
@@ -50,6 +51,27 @@ export async function gatherLazily(
     }
   });
   return true;
+}
+
+/**
+ * All rows of a table with lazy averages, or of its average, that is behind and lives on a device, behind the steps that were
+ * called before. Nothing is brought up to date by it: what a table is later does not depend on where it was read.
+ */
+export async function readLazily(internals: VariableInternals): Promise<TypedArray | undefined> {
+  const { lazy, storage, rowSize, runtime } = internals;
+  const { placed, queue } = runtime[runtimeInternals];
+  if (!lazy?.behind || !placed?.isAway(storage.segments)) return undefined;
+  return queue.run(async () => {
+    const size = storage.segments.reduce((sum, { count }) => sum + count, 0);
+    const rows = new Uint32Array(size / rowSize).map((_, row) => row);
+    const out = viewOf(storage.dtype, new ArrayBuffer(size * dtypeInfo[storage.dtype].bytes), 0, size);
+    storage.hold();
+    try {
+      return (await gatherLazily(placed, internals, lazy, rows, out)) ? out : undefined;
+    } finally {
+      storage.letGo();
+    }
+  });
 }
 
 /** The rows whose elements a catch-up would change: of the average all that are behind, of the variable those with an overwrite due. */

@@ -3,6 +3,7 @@ import { ArgumentError, StateError } from "../errors/index.js";
 import { runtimeInternals } from "../runtime/internals.js";
 import { AttachedVariable, type AttachOptions } from "./attached.js";
 import { describe } from "./describe.js";
+import { readLazily } from "./gather-lazily.js";
 import { readableOf, type VariableHandle } from "./handle.js";
 import {
   type Initializer,
@@ -113,11 +114,10 @@ export class Variable extends ReadableVariable {
   async read(): Promise<TypedArray> {
     refuseWhenDisposed(this);
     const internals = this[variableInternals];
-    const { lazy, storage, runtime } = internals;
-    if (lazy?.behind && runtime[runtimeInternals].placed?.has(storage.segments)) {
-      await this.materialize();
-      refuseWhenDisposed(this);
-    }
+    const caughtUp = await readLazily(internals);
+    if (caughtUp !== undefined) return caughtUp;
+    refuseWhenDisposed(this);
+    const { storage } = internals;
     const { bytes } = dtypeInfo[this.dtype];
     const target = viewOf(this.dtype, new ArrayBuffer(this.size * bytes), 0, this.size);
     await storage.read(target, () => {
