@@ -19,7 +19,7 @@ test("10,000 variables that come and go with their optimizers do not make the me
   for (let i = 0; i < 10_000; i++) await cycle();
   expect(runtime.memoryBytes).toBe(held);
   await runtime.close();
-});
+}, 60_000);
 
 test("gradients that are copied in leave no memory behind", async () => {
   const runtime = new Runtime({ threads: 2, inlineThreshold: 0 });
