@@ -57,7 +57,7 @@ export async function gatherLazily(
  * All rows of a table with lazy averages, or of its average, that is behind and lives on a device, behind the steps that were
  * called before. Nothing is brought up to date by it: what a table is later does not depend on where it was read.
  */
-export async function readLazily(internals: VariableInternals): Promise<TypedArray | undefined> {
+export function readLazily(internals: VariableInternals): Promise<TypedArray | undefined> | undefined {
   const { lazy, storage, rowSize, runtime } = internals;
   const { placed, queue } = runtime[runtimeInternals];
   if (!lazy?.behind || !placed?.isAway(storage.segments)) return undefined;

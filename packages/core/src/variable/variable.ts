@@ -114,9 +114,12 @@ export class Variable extends ReadableVariable {
   async read(): Promise<TypedArray> {
     refuseWhenDisposed(this);
     const internals = this[variableInternals];
-    const caughtUp = await readLazily(internals);
-    if (caughtUp !== undefined) return caughtUp;
-    refuseWhenDisposed(this);
+    const coming = readLazily(internals);
+    if (coming !== undefined) {
+      const values = await coming;
+      if (values !== undefined) return values;
+      refuseWhenDisposed(this);
+    }
     const { storage } = internals;
     const { bytes } = dtypeInfo[this.dtype];
     const target = viewOf(this.dtype, new ArrayBuffer(this.size * bytes), 0, this.size);
