@@ -31,7 +31,9 @@ for (const threads of [0, 2]) {
 /** Where tables with lazy averages live: tfjs has none, WebGPU only float32. */
 function livesOn(dtype: "float32" | "float64" | "float16"): "gpu" | "cpu" | undefined {
   if (testedDevice === "auto") return undefined;
-  if (testedDevice === "webgpu") return dtype === "float32" ? "gpu" : "cpu";
+  // On the device of tfjs-backend-webgpu the kernels are WebGPU's.
+  const onWebGpu = testedDevice === "webgpu" || process.env.SHARDGRAD_TEST_TF === "webgpu";
+  if (onWebGpu) return dtype === "float32" ? "gpu" : "cpu";
   return testedDevice === "cuda" && dtype !== "float16" ? "gpu" : "cpu";
 }
 
