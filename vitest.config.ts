@@ -1,5 +1,6 @@
 import { existsSync } from "node:fs";
 import { createRequire } from "node:module";
+import { availableParallelism } from "node:os";
 import { defineConfig } from "vitest/config";
 import { onRealDriver, stubCudaMissing } from "./test/gpu/stub-cuda-missing.js";
 import { lavapipeMissing, softwareVulkanMissing } from "./test/support/software-vulkan.js";
@@ -88,6 +89,8 @@ function onCuda(name: string, include: string[]) {
 export default defineConfig({
   test: {
     pool: "forks",
+    // Two files at a time also on two processors, where the default is one: most tests compute on one.
+    maxWorkers: Math.max(2, availableParallelism() - 1),
     reporters: ["default", "./test/support/summary-reporter.mjs"],
     server: { deps: { external: [/\/packages\/[^/]+\/dist\//] } },
     projects: [

@@ -122,7 +122,7 @@ describe.skipIf(missing !== undefined)(
         kind: "tfjs",
         description:
           'tfjs 4.22.0 with its back end "webgpu" (its device is not shared: maxStorageBuffersPerShaderStage is 4, ' +
-          "and the kernels need at least 6)",
+          "and the kernels need at least 8)",
       });
       const weights = Variable.ones([4], { runtime: own });
       const tensor = await weights.tensor<Tensor>();

@@ -36,7 +36,7 @@ export const tfjs: TestedAccelerator = {
   },
   calls: [
     ...["tensor", "keep", "add", "mul", "div", "sqrt", "sub", "reshape"].map((name) => ({ name })),
-    ...["gather", "tensorScatterUpdate", "slice", "read"].map((name) => ({ name })),
+    ...["gather", "tensorScatterUpdate", "read"].map((name) => ({ name })),
     ...["scatterND", "clone", "concat"].map((name) => ({ name, rare: true })),
   ],
   comingDown: "read",
