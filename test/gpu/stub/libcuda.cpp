@@ -350,7 +350,9 @@ API int cuLaunchKernel(handle function, unsigned gridX, unsigned gridY, unsigned
   arguments launch;
   memcpy(&launch, parameters[0], sizeof launch);
   // Kernels read vectors of 16 bytes; what a kernel is given begins at multiples of 256.
-  for (const handle buffer : launch.buffers) {
+  handle buffers[8];
+  memcpy(buffers, parameters[0], sizeof buffers);
+  for (const handle buffer : buffers) {
     if (buffer != 0 && !device.holds(buffer, 1)) return ILLEGAL_ADDRESS;
     if (buffer % 256 != 0) return MISALIGNED_ADDRESS;
   }
