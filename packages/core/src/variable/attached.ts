@@ -1,6 +1,7 @@
 import { type DType, type TypedArray, viewOf } from "@shardgrad/workers";
 import { OptionError, SplitVariableError, StateError } from "../errors/index.js";
 import type { RowIndices } from "../gradients/indexed-slices.js";
+import { printedAs } from "../inspect.js";
 import { checkOptions } from "../schedules/options.js";
 import { checkGather, type Readable, readAll } from "./gather.js";
 import { checkHandle, type VariableHandle } from "./handle.js";
@@ -32,6 +33,12 @@ export interface AttachOptions {
  * new Worker(url, { workerData: table.handle() }); // table 1
  */
 export class AttachedVariable {
+  static {
+    printedAs(AttachedVariable.prototype, ({ name, shape, dtype, writable, disposed }) => ({
+      ...{ name, shape, dtype, writable, disposed },
+    }));
+  }
+
   readonly name: string;
   readonly dtype: DType;
   readonly writable: boolean;
