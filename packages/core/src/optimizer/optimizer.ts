@@ -23,6 +23,7 @@ import type { OptimizerOptions } from "./options.js";
 import { copyOf, copyValues, internalsOf } from "./slots.js";
 import { driveAsync, driveSync, type KernelUpdate, performStep, type StepGradient } from "./step.js";
 
+/** What a call of `applyGradients` or `applyGradientsSync` may say beside the gradients. */
 export interface ApplyOptions {
   /** Uses the gradients as they are, without `aggregateGradients`. Default false. */
   readonly skipGradientsAggregation?: boolean | undefined;
@@ -30,6 +31,7 @@ export interface ApplyOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
+/** What `fromConfig` takes beside the config, which is plain data and has no place for it. */
 export interface FromConfigOptions {
   readonly runtime?: Runtime | undefined;
   /** Schedule classes of your own, by class name. */

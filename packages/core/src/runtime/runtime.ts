@@ -19,6 +19,7 @@ import { checkRuntimeOptions } from "./options.js";
 import { type Placement, placedDevice, placementOf } from "./placement.js";
 import { StepQueue } from "./step-queue.js";
 
+/** The options of {@link Runtime}; see docs/threads-and-memory.md, and docs/gpu.md for devices. */
 export interface RuntimeOptions {
   /** Worker threads that share a step. 0 runs everything on the calling thread. Default: all processors. */
   readonly threads?: number | undefined;
@@ -75,6 +76,7 @@ export interface RuntimeEvents {
   error: unknown;
 }
 
+/** How long `Runtime.close` waits. Without either: until every step of the queue has ended. */
 export interface CloseOptions {
   /** Milliseconds to wait for the queue; steps that have not started by then are rejected. */
   readonly timeout?: number | undefined;

@@ -11,6 +11,7 @@ import type { VariableSegment } from "./readable-variable.js";
 import { readerOf } from "./row-reader.js";
 import { type NestedArray, sizeOf } from "./values.js";
 
+/** The options of `Variable.attach`. */
 export interface AttachOptions {
   /** Whether `data` and `segments` give views, which can be written through. Default false. */
   readonly writable?: boolean | undefined;
