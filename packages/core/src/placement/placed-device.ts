@@ -7,6 +7,7 @@ import {
   type UpdatePlan,
 } from "@shardgrad/workers";
 import { StaleValuesError } from "../errors/index.js";
+import { eventLoopTurn } from "../runtime/event-loop-share.js";
 import { AcceleratorHolder } from "./accelerator-holder.js";
 import type { JournalEntry } from "./journal.js";
 import { isCatchUp } from "./lazy-tables.js";
@@ -225,10 +226,4 @@ function without(updates: readonly UpdatePlan[], others: readonly UpdatePlan[]):
   const left = new Set(updates);
   for (const other of others) left.delete(other);
   return [...left].filter(({ segments }) => segments.length > 0);
-}
-
-function eventLoopTurn(): Promise<void> {
-  return new Promise((resolve) => {
-    setImmediate(resolve);
-  });
 }

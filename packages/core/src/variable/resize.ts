@@ -1,5 +1,6 @@
 import { MemoryExhaustedError } from "@shardgrad/workers";
 import { ArgumentError, ClosedRuntimeError, OptionError, ShapeError, StateError } from "../errors/index.js";
+import { eventLoopTurn } from "../runtime/event-loop-share.js";
 import { runtimeInternals } from "../runtime/internals.js";
 import { checkOptions } from "../schedules/options.js";
 import { fillInParts } from "./fill-in-parts.js";
@@ -26,7 +27,6 @@ export async function resizeInTurn(variable: Variable, rows: number, options: Re
     if (turn !== undefined) await turn;
     const { storage } = variable[variableInternals];
     if (placed?.has(storage.segments)) await placed.leave(storage.segments);
-    for (let reads = storage.readsEnded(); reads !== undefined; reads = storage.readsEnded()) await reads;
     for (const _ of resize(variable, rows, options)) await eventLoopTurn();
   });
 }
@@ -171,10 +171,4 @@ function isInitializer(value: unknown): boolean {
 
 function internalsOf(variable: Variable) {
   return variable[variableInternals].runtime[runtimeInternals];
-}
-
-function eventLoopTurn(): Promise<void> {
-  return new Promise((resolve) => {
-    setImmediate(resolve);
-  });
 }
