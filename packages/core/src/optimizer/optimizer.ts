@@ -12,9 +12,9 @@ import {
 import { runtimeInternals } from "../runtime/internals.js";
 import type { Runtime } from "../runtime/runtime.js";
 import { type CustomSchedules, serializeSchedule } from "../schedules/index.js";
+import { catchUpSync } from "../variable/catch-up.js";
 import { variableInternals } from "../variable/internals.js";
 import { catchUpAtLast } from "../variable/last-catch-up.js";
-import { catchUpSync } from "../variable/lazy-average.js";
 import type { Variable } from "../variable/variable.js";
 import { OptimizerAttributes, optimizerState } from "./attributes.js";
 import { type BegunStep, beginStep, type StepCall, type StepHooks } from "./begin.js";
