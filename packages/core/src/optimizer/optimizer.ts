@@ -19,9 +19,10 @@ import type { Variable } from "../variable/variable.js";
 import { OptimizerAttributes, optimizerState } from "./attributes.js";
 import { type BegunStep, beginStep, type StepCall, type StepHooks } from "./begin.js";
 import { type OptimizerConfig, optionsFromConfig } from "./config.js";
+import { driveAsync, driveSync } from "./drive.js";
 import type { OptimizerOptions } from "./options.js";
 import { copyOf, copyValues, internalsOf } from "./slots.js";
-import { driveAsync, driveSync, type KernelUpdate, performStep, type StepGradient } from "./step.js";
+import { type KernelUpdate, performStep, type StepGradient } from "./step.js";
 
 export interface ApplyOptions {
   /** Uses the gradients as they are, without `aggregateGradients`. Default false. */
