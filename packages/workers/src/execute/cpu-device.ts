@@ -8,7 +8,7 @@ import type { MemoryPool } from "../memory/memory-pool.js";
 import type { StepOutcome, StepPlan } from "../plan/contract.js";
 import { lower } from "../plan/lower.js";
 import type { Scratch } from "../plan/lowering.js";
-import { groupCount, type ProgramWriter } from "../plan/program.js";
+import { groupCount, ProgramWriter } from "../plan/program.js";
 import { LaneLostError } from "./lane-lost-error.js";
 import { alone, LaneRunner } from "./lane-runner.js";
 import { type PoolEvents, WorkerPool } from "./worker-pool.js";
@@ -84,7 +84,7 @@ export class CpuDevice {
     const pool = this.#pool!;
     const scratch = new StepScratch(this.#memory, this.#runner);
     try {
-      const program = await pool.run(lower(plan, pool.lanes, scratch));
+      const program = await pool.run(lower(plan, pool.lanes, scratch, this.#writer));
       return this.#outcome("workers", plan, program);
     } finally {
       scratch.release();
@@ -98,7 +98,7 @@ export class CpuDevice {
     const scratch = new StepScratch(this.#memory, this.#runner);
     let ended: Promise<unknown> | undefined;
     try {
-      const writer = lower(plan, pool.lanes, scratch);
+      const writer = lower(plan, pool.lanes, scratch, this.#writer);
       if (!pool.canRunSync(writer)) return this.#runInline(plan);
       return this.#outcome("workers", plan, pool.runSync(writer, this.#runner));
     } catch (error) {
@@ -135,7 +135,7 @@ export class CpuDevice {
   #runInline(plan: StepPlan): StepOutcome {
     const scratch = new StepScratch(this.#memory, this.#runner);
     try {
-      const writer: ProgramWriter = lower(plan, 1, scratch);
+      const writer = lower(plan, 1, scratch, this.#writer);
       const program = writer.encode(this.#inlineProgram(writer.length));
       this.#runner.run(program, 0, alone);
       return this.#outcome("inline", plan, program);
@@ -145,6 +145,8 @@ export class CpuDevice {
   }
 
   #inline = new Float64Array(256);
+  /** Every program is encoded in the turn in which it is written. */
+  readonly #writer = new ProgramWriter();
 
   #inlineProgram(length: number): Float64Array {
     if (this.#inline.length < length) this.#inline = new Float64Array(2 * length);
@@ -157,9 +159,20 @@ export class CpuDevice {
   }
 }
 
+/** Scratch up to so many bytes is cut from blocks of `SLAB` bytes, where there is room for one. */
+const SMALL = 1024;
+const SLAB = 32_768;
+/** Of cuts, in bytes: a cache line, as they may be different lanes'. */
+const LINE = 64;
+
 /** Temporary blocks of one step, given back together when it ends. */
 class StepScratch implements Scratch {
   readonly #releases: (() => void)[] = [];
+  /** Where the next cut of a memory's current block begins, and where the block ends. */
+  #slabMemory = -1;
+  #slabAt = 0;
+  #slabEnd = 0;
+  #cuts = 0;
 
   constructor(
     readonly memory: MemoryPool,
@@ -167,6 +180,11 @@ class StepScratch implements Scratch {
   ) {}
 
   take(memory: number, bytes: number): number {
+    if (bytes <= SMALL && this.#hasSlab(memory, bytes)) {
+      const at = this.#slabAt;
+      this.#slabAt += Math.ceil(bytes / LINE) * LINE;
+      return at;
+    }
     const block = this.#allocate(memory, bytes);
     if (block === undefined) throw new MemoryExhaustedError(bytes);
     return block.offset;
@@ -191,6 +209,18 @@ class StepScratch implements Scratch {
   release(): void {
     for (const release of this.#releases) release();
     this.#releases.length = 0;
+  }
+
+  /** Room for a cut; the first ones of a step get blocks of their own, as most steps need no more. */
+  #hasSlab(memory: number, bytes: number): boolean {
+    if (this.#slabMemory === memory && this.#slabAt + bytes <= this.#slabEnd) return true;
+    if (this.#cuts++ < 4) return false;
+    const block = this.#allocate(memory, SLAB);
+    if (block === undefined) return false;
+    this.#slabMemory = memory;
+    this.#slabAt = block.offset;
+    this.#slabEnd = block.offset + SLAB;
+    return true;
   }
 
   #allocate(memory: number, bytes: number): Block | undefined {
