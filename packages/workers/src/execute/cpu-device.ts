@@ -3,8 +3,9 @@ import { MemoryExhaustedError } from "../errors.js";
 import { kernelModule } from "../kernels/instance.js";
 import { type KernelChoice, type NativeKernels, nativeFor } from "../kernels/native.js";
 import { kernelFor } from "../kernels/table.js";
-import type { Arena, Block } from "../memory/arena.js";
+import type { Arena } from "../memory/arena.js";
 import type { MemoryPool } from "../memory/memory-pool.js";
+import { TemporaryBlocks } from "../memory/temporary-blocks.js";
 import type { StepOutcome, StepPlan } from "../plan/contract.js";
 import { lower } from "../plan/lower.js";
 import type { Scratch } from "../plan/lowering.js";
@@ -159,20 +160,10 @@ export class CpuDevice {
   }
 }
 
-/** Scratch up to so many bytes is cut from blocks of `SLAB` bytes, where there is room for one. */
-const SMALL = 1024;
-const SLAB = 32_768;
-/** Of cuts, in bytes: a cache line, as they may be different lanes'. */
-const LINE = 64;
-
 /** Temporary blocks of one step, given back together when it ends. */
 class StepScratch implements Scratch {
+  readonly #blocks = new TemporaryBlocks();
   readonly #releases: (() => void)[] = [];
-  /** Where the next cut of a memory's current block begins, and where the block ends. */
-  #slabMemory = -1;
-  #slabAt = 0;
-  #slabEnd = 0;
-  #cuts = 0;
 
   constructor(
     readonly memory: MemoryPool,
@@ -180,19 +171,14 @@ class StepScratch implements Scratch {
   ) {}
 
   take(memory: number, bytes: number): number {
-    if (bytes <= SMALL && this.#hasSlab(memory, bytes)) {
-      const at = this.#slabAt;
-      this.#slabAt += Math.ceil(bytes / LINE) * LINE;
-      return at;
-    }
-    const block = this.#allocate(memory, bytes);
-    if (block === undefined) throw new MemoryExhaustedError(bytes);
-    return block.offset;
+    const offset = this.#blocks.take(this.memory.arenas[memory]!, bytes);
+    if (offset < 0) throw new MemoryExhaustedError(bytes);
+    return offset;
   }
 
   takeNear(memory: number, bytes: number): number {
-    const there = this.#allocate(memory, bytes);
-    if (there !== undefined) return there.offset;
+    const there = this.#blocks.take(this.memory.arenas[memory]!, bytes);
+    if (there >= 0) return there;
     const { block, release } = this.memory.lend(bytes);
     this.#releases.push(release);
     return block.offset + this.distance(memory, block.arena.id);
@@ -207,26 +193,8 @@ class StepScratch implements Scratch {
   }
 
   release(): void {
+    this.#blocks.release();
     for (const release of this.#releases) release();
     this.#releases.length = 0;
-  }
-
-  /** Room for a cut; the first ones of a step get blocks of their own, as most steps need no more. */
-  #hasSlab(memory: number, bytes: number): boolean {
-    if (this.#slabMemory === memory && this.#slabAt + bytes <= this.#slabEnd) return true;
-    if (this.#cuts++ < 4) return false;
-    const block = this.#allocate(memory, SLAB);
-    if (block === undefined) return false;
-    this.#slabMemory = memory;
-    this.#slabAt = block.offset;
-    this.#slabEnd = block.offset + SLAB;
-    return true;
-  }
-
-  #allocate(memory: number, bytes: number): Block | undefined {
-    const arena = this.memory.arenas[memory]!;
-    const block = arena.allocate(bytes, false);
-    if (block !== undefined) this.#releases.push(() => arena.release(block));
-    return block;
   }
 }

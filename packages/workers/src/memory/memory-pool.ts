@@ -35,6 +35,14 @@ export interface Residency {
   released(memory: number, offset: number, free?: () => void): boolean;
 }
 
+interface WholeMemory {
+  /** The memory's length then. */
+  readonly bytes: number;
+  readonly float32: Float32Array;
+  readonly float64: Float64Array;
+  readonly float16: Uint16Array;
+}
+
 /** All arenas of one runtime. New ones are made as they are needed. */
 export class MemoryPool {
   readonly arenas: Arena[] = [];
@@ -44,6 +52,8 @@ export class MemoryPool {
   readonly #owners = new WeakMap<ArrayBufferLike, Arena>();
   /** The buffer that each arena showed last, by its id. */
   readonly #shown: ArrayBufferLike[] = [];
+  /** Views of all of each memory, by its id. */
+  readonly #wholes: WholeMemory[] = [];
   readonly #onArena: (arena: Arena) => void;
 
   constructor(maxBytes = LARGEST_MEMORY, onArena: (arena: Arena) => void = () => {}) {
@@ -158,6 +168,26 @@ export class MemoryPool {
       this.#owners.set(buffer, arena);
     }
     return buffer;
+  }
+
+  /**
+   * A whole memory as elements of a dtype: what copies many small arrays into it need not make a view for each. It must
+   * be asked for again after anything that may have made the memory grow.
+   */
+  wholeOf(arena: Arena, dtype: DType): TypedArray {
+    let known = this.#wholes[arena.id];
+    // Asking the memory itself for its buffer takes longer than such a copy.
+    if (known === undefined || known.bytes !== arena.byteLength) {
+      const buffer = this.bufferOf(arena);
+      known = {
+        bytes: arena.byteLength,
+        float32: new Float32Array(buffer),
+        float64: new Float64Array(buffer),
+        float16: new Uint16Array(buffer),
+      };
+      this.#wholes[arena.id] = known;
+    }
+    return known[dtype];
   }
 
   /** The arena that a view lies in, if it is one of this pool's. */
