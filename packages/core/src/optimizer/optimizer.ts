@@ -294,7 +294,7 @@ export abstract class Optimizer extends OptimizerAttributes {
 
   #call(pairs: Iterable<GradientPair>, { skipGradientsAggregation = false }: ApplyOptions): StepCall {
     const list = pairList(pairs);
-    const runtime = this[optimizerState].runtimeFor(list.map(([, variable]) => variable));
+    const runtime = this[optimizerState].runtimeFor([list[0]![1]]);
     return { list, skipGradientsAggregation, runtime, rate: this[optimizerState].rate };
   }
 

@@ -89,7 +89,8 @@ export class OptimizerState {
 
   /** @throws UnknownVariableError for a variable that the optimizer was not built with */
   checkKnown(variables: readonly Variable[]): void {
-    const unknown = variables.find((variable) => !this.index.has(variable));
+    let unknown: Variable | undefined;
+    for (const variable of variables) if (!this.index.has(variable)) unknown ??= variable;
     if (unknown === undefined) return;
     const message =
       `The optimizer cannot recognize variable ${unknown.name}. This usually means that you're reusing an ` +

@@ -38,6 +38,7 @@ let created = 0;
 class Internals implements VariableInternals {
   readonly followers = new Set<never>();
   lazy: VariableInternals["lazy"] = undefined;
+  mark: VariableInternals["mark"] = undefined;
   readonly #publish: VariableInternals["publish"];
 
   constructor(
