@@ -43,23 +43,48 @@ function planOf(
   const updates: UpdatePlan[] = [];
   const written: Variable[] = [];
   let elements = 0;
+  let areDense = true;
   for (let i = 0; i < kernels.length; i++) {
     const { variable, gradient } = step.pairs[i]!;
+    const isDense = gradient.kind === "dense";
+    areDense &&= isDense;
     const lazy = ownLazy(step, variable);
     if (step.average !== null) lazy?.begin(step.average);
-    updates.push(
-      updatePlan(step, variable, staged[i]!, kernels[i]!, gradient.kind === "slices" ? lazy : undefined),
-    );
+    updates.push(updateOf(step, i, kernels[i]!, staged[i]!, isDense ? undefined : lazy));
     // Row work costs about twice as much an element as dense work.
-    elements += gradient.kind === "dense" ? variable.size : 2 * gradient.values.length;
-    if (gradient.kind === "slices" && step.average !== null && lazy === undefined) elements += variable.size;
-    if (gradient.kind === "dense") written.push(variable, kernels[i]!.accumulator);
-    if (step.average !== null && (gradient.kind === "dense" || lazy === undefined)) {
-      written.push(...averaged(step, variable));
+    elements += isDense ? variable.size : 2 * gradient.values.length;
+    if (!isDense && step.average !== null && lazy === undefined) elements += variable.size;
+    if (isDense) written.push(variable, kernels[i]!.accumulator);
+    if (step.average !== null && (isDense || lazy === undefined)) {
+      written.push(step.averageOf(variable)!);
+      if (step.average.overwrite) written.push(variable);
     }
   }
   const { clip, average, accelerated } = step;
-  return { plan: { updates, clip, average, elements, accelerated }, written };
+  const listed = step.known?.list(updates) ?? updates;
+  const alike = areDense && step.known !== undefined ? listed : undefined;
+  return { plan: { updates: listed, clip, average, elements, accelerated, alike }, written };
+}
+
+/** The update of a variable: a known one with this step's rate and gradients, or a new one. */
+function updateOf(
+  step: PreparedStep,
+  position: number,
+  kernel: KernelUpdate,
+  gradients: readonly SegmentGradient[],
+  lazy: LazyAverage | undefined,
+): UpdatePlan {
+  const { known, learningRate } = step;
+  const { variable } = step.pairs[position]!;
+  if (known === undefined || variable[variableInternals].lazy !== undefined) {
+    return updatePlan(step, variable, gradients, kernel, lazy);
+  }
+  const average = step.average === null ? undefined : step.averageOf(variable);
+  const found = known.find(position, variable, kernel, average, learningRate, gradients);
+  if (found !== undefined) return found;
+  const made = updatePlan(step, variable, gradients, kernel);
+  known.keep(position, variable, kernel, average, made);
+  return made;
 }
 
 /** Runs a plan that writes all of some variables. Lazy averages count it. */

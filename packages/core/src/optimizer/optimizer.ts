@@ -280,6 +280,7 @@ export abstract class Optimizer extends OptimizerAttributes {
   dispose(): void {
     const state = this[optimizerState];
     state.disposed = true;
+    state.known.clear();
     // Overwrites that rows have missed would be lost with the averages.
     catchUpAtLast(
       state.lazies,

@@ -13,10 +13,12 @@ import type { RuntimeInternals } from "../runtime/internals.js";
 import { fillInParts } from "../variable/fill-in-parts.js";
 import type { PendingFill } from "../variable/initializers.js";
 import { variableInternals } from "../variable/internals.js";
+import type { Storage } from "../variable/storage.js";
 import type { Variable } from "../variable/variable.js";
 import { freeRows, writing } from "../variable/writes.js";
 import { variableDamage } from "./damage.js";
 import { kernelStep } from "./kernel-step.js";
+import type { KnownUpdates } from "./known-updates.js";
 import { scriptStep } from "./script-step.js";
 import { PAUSE, type Pause, Staging } from "./staging.js";
 
@@ -44,6 +46,8 @@ export interface PreparedStep {
   readonly average: AveragePlan | null;
   /** Whether an accelerator may take it. */
   readonly accelerated: boolean;
+  /** The updates of earlier steps of the optimizer, to be used again. */
+  readonly known?: KnownUpdates;
   /** All slots of the optimizer; none is freed while the step runs. */
   readonly slots: readonly Variable[];
   /** What new slots are to be filled with before anything reads them; undefined when the step made none. */
@@ -74,7 +78,7 @@ export function* performStep(
   const variables = step.pairs.map(({ variable }) => variable);
   const kernels = variables.map(step.kernelsOf);
   checkSlots(step, variables, kernels);
-  const letGo = holdAll([...variables, ...step.slots]);
+  const letGo = holdAll(variables, step.slots);
   let ended: Promise<unknown> | undefined;
   try {
     if (step.pending !== undefined) yield* writing("paused", step.slots, fill(step.pending));
@@ -98,9 +102,11 @@ export function* performStep(
   }
 }
 
-/** Keeps the memory of variables; returns how to let go of it. */
-function holdAll(variables: readonly Variable[]): () => void {
-  const held = variables.map((variable) => variable[variableInternals].storage);
+/** Keeps the memory of variables and slots; returns how to let go of it. */
+function holdAll(variables: readonly Variable[], slots: readonly Variable[]): () => void {
+  const held: Storage[] = [];
+  for (const variable of variables) held.push(variable[variableInternals].storage);
+  for (const slot of slots) held.push(slot[variableInternals].storage);
   for (const storage of held) storage.hold();
   return () => {
     for (const storage of held) storage.letGo();
@@ -117,15 +123,19 @@ function checkSlots(
   variables: readonly Variable[],
   kernels: readonly (KernelUpdate | null)[],
 ): void {
-  variables.forEach((variable, i) => {
+  for (let i = 0; i < variables.length; i++) {
+    const variable = variables[i]!;
     const kernel = kernels[i] ?? null;
-    const isGone = (slot: Variable | undefined) => slot === undefined || slot.disposed;
     if (
       (kernel !== null && isGone(kernel.accumulator)) ||
       (step.average !== null && isGone(step.averageOf(variable)))
     )
       throw new StateError(`A slot of ${variable.name} is gone.`);
-  });
+  }
+}
+
+function isGone(slot: Variable | undefined): boolean {
+  return slot === undefined || slot.disposed;
 }
 
 /** @throws ArgumentError: a global norm over several dtypes is undefined, as in TensorFlow */
