@@ -50,8 +50,8 @@ export class MemoryPool {
   residency: Residency | undefined;
   readonly #maxBytes: number;
   readonly #owners = new WeakMap<ArrayBufferLike, Arena>();
-  /** The buffer that each arena showed last, by its id. */
-  readonly #shown: ArrayBufferLike[] = [];
+  /** The buffer that each arena showed last, by its id, and the memory's length then. */
+  readonly #shown: { readonly buffer: ArrayBufferLike; readonly bytes: number }[] = [];
   /** Views of all of each memory, by its id. */
   readonly #wholes: WholeMemory[] = [];
   readonly #onArena: (arena: Arena) => void;
@@ -161,12 +161,13 @@ export class MemoryPool {
 
   /** The arena's current buffer, remembered so that views of it are recognized later. */
   bufferOf(arena: Arena): ArrayBufferLike {
-    // A grown shared memory shows a new buffer object over the same bytes; old views stay valid.
-    const buffer = arena.memory.buffer;
-    if (this.#shown[arena.id] !== buffer) {
-      this.#shown[arena.id] = buffer;
-      this.#owners.set(buffer, arena);
-    }
+    const shown = this.#shown[arena.id];
+    // A grown shared memory shows a new buffer object over the same bytes; old views stay valid. Asking the memory itself
+    // takes longer than copying a small array.
+    if (shown?.bytes === arena.byteLength) return shown.buffer;
+    const { buffer } = arena.memory;
+    this.#shown[arena.id] = { buffer, bytes: arena.byteLength };
+    this.#owners.set(buffer, arena);
     return buffer;
   }
 
@@ -176,7 +177,6 @@ export class MemoryPool {
    */
   wholeOf(arena: Arena, dtype: DType): TypedArray {
     let known = this.#wholes[arena.id];
-    // Asking the memory itself for its buffer takes longer than such a copy.
     if (known === undefined || known.bytes !== arena.byteLength) {
       const buffer = this.bufferOf(arena);
       known = {
