@@ -49,7 +49,8 @@ function* resize(
   { initializer }: ResizeOptions,
 ): Generator<void, void, unknown> {
   refuseWhenDisposed(variable);
-  const { storage, followers, publish, ...internals } = variable[variableInternals];
+  const internals = variable[variableInternals];
+  const { storage, followers } = internals;
   if (storage.inUse) throw new StateError(`${variable.name} cannot be resized in the middle of a step.`);
   const before = variable.shape[0]!;
   if (rows === before) return;
@@ -75,9 +76,9 @@ function* resize(
   // together: to them it happens at once.
   const { plan } = planned;
   writeWithSlots(variable, () => {
-    if (rows < before) publish(rows, plan);
+    if (rows < before) internals.publish(rows, plan);
     for (const part of prepared.values()) part.commit();
-    if (rows > before) publish(rows, plan);
+    if (rows > before) internals.publish(rows, plan);
   });
   storage.letGo();
 }

@@ -67,6 +67,10 @@ export class GpuExecutor implements Accelerator {
     return undefined;
   }
 
+  get generation(): number {
+    return this.#arrays.generation;
+  }
+
   holds(updates: readonly UpdatePlan[]): boolean {
     for (const { segments } of updates) {
       for (const { memory, variable, accumulator, average } of segments) {
