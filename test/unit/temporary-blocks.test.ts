@@ -49,9 +49,10 @@ test("small blocks find room where none is left for many together; then there is
   const arena = newArena(256 * KiB);
   const blocks = new TemporaryBlocks();
   let count = 0;
-  while (blocks.take(arena, 1000) >= 0) count++;
-  expect(count).toBeGreaterThan(150);
-  expect(largest(arena)).toBeLessThan(1000);
+  while (blocks.take(arena, 250) >= 0) count++;
+  // A block by itself takes 320 bytes, one that is cut 256.
+  expect(count).toBeGreaterThan(arena.capacity / 320);
+  expect(largest(arena)).toBeLessThan(250);
   blocks.release();
   expect(blocks.take(arena, 100 * KiB)).toBeGreaterThan(0);
 });
