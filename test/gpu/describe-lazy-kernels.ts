@@ -143,9 +143,9 @@ export function describeLazyKernels(suffixes: readonly Suffix[], open: () => Pro
           const [s, v] = [new Floats(suffix, accumulators), new Floats(suffix, values)];
           const list = placeIndices(indices);
           const scratch = reserve(call("rowsScratchBytes", indices.length));
-          const { order, rowGroups } = grouped(indices);
+          const { order, rowGroups, count } = grouped(indices);
           const { words, factors } = behind(indices);
-          for (let at = 0; at < rowGroups.length; at += ROW_GROUP_WORDS) {
+          for (let at = ROW_GROUP_WORDS; at < rowGroups.length; at += ROW_GROUP_WORDS) {
             rowGroups[at + 3] = words[order[rowGroups[at + 1]!]!]!;
           }
           // biome-ignore format: the arguments as the kernel groups them
@@ -179,8 +179,9 @@ export function describeLazyKernels(suffixes: readonly Suffix[], open: () => Pro
               momentum,
               complement: 1 - momentum,
               emaKind: kind,
+              part: 0,
             },
-            rowGroups.length / ROW_GROUP_WORDS,
+            count,
           );
           const what = `momentum ${momentum}, ${overwrites.length} overwrites`;
           expectSame(result.variable, kernelW.read(), `${what}: variable`);

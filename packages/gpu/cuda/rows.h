@@ -14,12 +14,14 @@ INLINE row_group groupAt(GLOBAL const words *groups, u64 i) {
 }
 
 // variable, accumulator, values, order, rowGroups, clips, average, factors; learningRate, epsilon, clipKind, perRow,
-// rowSize, clip, variableOffset, accumulatorOffset, valuesOffset, averageOffset, momentum, complement, emaKind
+// rowSize, clip, variableOffset, accumulatorOffset, valuesOffset, averageOffset, momentum, complement, emaKind, part
 template <typename REAL> struct table_update {
   GLOBAL REAL *variable, *accumulator;
   GLOBAL const REAL *values;
   GLOBAL const u32 *order;
   GLOBAL const words *groups;
+  // Of groups.
+  u32 count;
   REAL rate, epsilon;
   clipping<REAL> clip;
   bool perRow;
@@ -30,11 +32,14 @@ template <typename REAL> struct table_update {
 template <typename REAL> INLINE table_update<REAL> tableOf(const arguments &launch) {
   const u64 *buffers = launch.buffers;
   const scalar *scalars = launch.scalars;
+  // The part's header: entries of its first group and after its last. A launch over nothing has none.
+  const words header = launch.count == 0 ? (words){} : at<const words>(buffers[4])[scalars[13].word];
   return {at<REAL>(buffers[0]) + scalars[6].word,
           at<REAL>(buffers[1]) + scalars[7].word,
           at<const REAL>(buffers[2]) + scalars[8].word,
           at<const u32>(buffers[3]),
-          at<const words>(buffers[4]),
+          at<const words>(buffers[4]) + header[0],
+          header[1] - header[0],
           (REAL)scalars[0].element,
           (REAL)scalars[1].element,
           clippingOf<REAL>((u32)scalars[2].word, buffers[5], (u32)scalars[5].word),
@@ -178,17 +183,17 @@ template <typename REAL> INLINE void updateHotRow(const table_update<REAL> &t, c
   }
 }
 
-template <u32 WIDTH, typename REAL> INLINE void updateRows(const arguments &launch, const table_update<REAL> &t) {
+template <u32 WIDTH, typename REAL> INLINE void updateRows(const table_update<REAL> &t) {
   // Whether a row of the block has many slices. Set between two barriers, looked at after the second; who is ahead sets
   // it back only to what it is, or after barriers that wait for all.
   SHARED u32 anyHot;
   const u32 vectors = t.rowSize / WIDTH, shift = rowShift(vectors, threadsOfBlock());
   const u32 rowsOfBlock = threadsOfBlock() >> shift;
-  for (u64 base = (u64)blockIndex() * rowsOfBlock; base < launch.count; base += (u64)blocksOfLaunch() * rowsOfBlock) {
+  for (u64 base = (u64)blockIndex() * rowsOfBlock; base < t.count; base += (u64)blocksOfLaunch() * rowsOfBlock) {
     EACH_THREAD(if (threadIndex() == 0) anyHot = 0;)
     EACH_THREAD(
       const u64 i = base + (threadIndex() >> shift);
-      if (i < launch.count) {
+      if (i < t.count) {
         const row_group group = groupAt(t.groups, i);
         if (isHot(group)) anyHot = 1;
         else {
@@ -199,7 +204,7 @@ template <u32 WIDTH, typename REAL> INLINE void updateRows(const arguments &laun
       }
     )
     const bool hot = anyHot != 0;
-    for (u32 i = 0; hot && i < rowsOfBlock && base + i < launch.count; i++) {
+    for (u32 i = 0; hot && i < rowsOfBlock && base + i < t.count; i++) {
       const row_group group = groupAt(t.groups, base + i);
       if (isHot(group)) updateHotRow(t, group);
     }
@@ -211,8 +216,8 @@ template <typename REAL> INLINE void adagradRows(const arguments &launch) {
   const u32 width = 16 / sizeof(REAL);
   const u64 average = t.lazy.ema != EMA_NONE ? (u64)t.lazy.average : 0;
   if (t.rowSize % width == 0 && aligned((u64)t.variable, (u64)t.accumulator, (u64)t.values, average))
-    updateRows<width>(launch, t);
-  else updateRows<1>(launch, t);
+    updateRows<width>(t);
+  else updateRows<1>(t);
 }
 
 // variable, average, behind, factors; rowSize, variableOffset, averageOffset

@@ -183,18 +183,18 @@ template <typename REAL> INLINE void rowwiseRows(const arguments &launch) {
   const table_update<REAL> t = tableOf<REAL>(launch);
   if (t.rowSize == 0) return;
   const u32 octets = threadsOfBlock() / 8;
-  for (u64 base = (u64)blockIndex() * octets; base < launch.count; base += (u64)blocksOfLaunch() * octets) {
+  for (u64 base = (u64)blockIndex() * octets; base < t.count; base += (u64)blocksOfLaunch() * octets) {
     EACH_THREAD(if (threadIndex() == 0) anyHot = 0;)
     EACH_OCTET(
       const u64 i = base + threadIndex() / 8;
-      if (i < launch.count) {
+      if (i < t.count) {
         const row_group group = groupAt(t.groups, i);
         if (isHot(group)) anyHot = 1;
         else updateRowwise(t, group);
       }
     )
     const bool hot = anyHot != 0;
-    for (u32 i = 0; hot && i < octets && base + i < launch.count; i++) {
+    for (u32 i = 0; hot && i < octets && base + i < t.count; i++) {
       const row_group group = groupAt(t.groups, base + i);
       if (isHot(group)) updateHotRowwise(t, group);
     }

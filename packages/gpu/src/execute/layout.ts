@@ -4,6 +4,7 @@ import { NORM_GROUP_WORDS, TILE } from "../kernels/table.js";
 import type { DeviceArrays } from "./device-arrays.js";
 import { type GradientRange, type PlacedUpdate, placeGradients, type SlicesPlace } from "./gradients.js";
 import { RangeTable, type Table } from "./range-table.js";
+import { type GroupedPlace, type GroupLayout, layOutGroups } from "./slice-groups.js";
 import type { StepBuffers, StepPlace, Upload } from "./step-buffers.js";
 
 /**
@@ -13,6 +14,7 @@ import type { StepBuffers, StepPlace, Upload } from "./step-buffers.js";
 export interface Layout {
   readonly gradients: readonly GradientCopy[];
   readonly uploads: readonly Upload[];
+  readonly groups: readonly GroupLayout[];
   /** One for each dtype, in the order of the updates. */
   readonly parts: readonly LayoutPart[];
 }
@@ -21,7 +23,7 @@ export interface Layout {
 export interface GradientCopy {
   readonly update: number;
   readonly segment: number;
-  readonly what: "dense" | "values" | "all";
+  readonly what: "dense" | "values" | "rows" | "all";
   /** From the start of the gradient, in bytes. */
   readonly from: number;
   readonly bytes: number;
@@ -34,7 +36,7 @@ export interface LayoutPart {
   readonly norm: NormLayout | undefined;
   /** Dense gradients by what is the same in a launch: rate, epsilon, kind of accumulator. */
   readonly dense: readonly DenseLayout[];
-  readonly slices: readonly (SlicesPlace & { readonly clipSlot: number })[];
+  readonly slices: readonly (SlicesPlace & GroupedPlace & { readonly clipSlot: number })[];
   /** Averages of tables, which follow the rows' updates. */
   readonly averages: readonly Table[];
 }
@@ -65,6 +67,7 @@ export function layOut(
   const gradients: GradientCopy[] = [];
   buffers.begin();
   const placed = placeGradients(plan, buffers, limits, gradients);
+  const { groups, places } = layOutGroups(plan, placed, arrays, buffers, limits, gradients);
   const dtypes = new Set(placed.map(({ update }) => update.dtype));
   const parts = [...dtypes].map((dtype): LayoutPart => {
     const updates = placed.filter(({ update }) => update.dtype === dtype);
@@ -74,20 +77,23 @@ export function layOut(
       dtype,
       norm: normLayout(plan, dtype, updates),
       dense: denseLayouts(plan, updates, arrays, slotOf, none),
-      slices: updates.flatMap(({ slices }, i) => slices.map((s) => ({ ...s, clipSlot: slotOf(i) }))),
+      slices: updates.flatMap(({ slices }, i) =>
+        slices.map((each) => ({ ...each, ...places.get(each)!, clipSlot: slotOf(i) })),
+      ),
       averages: plan.average === null ? [] : tableAverages(dtype, updates, arrays),
     };
   });
-  return { gradients, uploads: buffers.uploads(), parts };
+  return { gradients, uploads: buffers.uploads(), groups, parts };
 }
 
 /** All tables of a layout. */
-export function tablesOf({ parts }: Layout): Table[] {
-  return parts.flatMap(({ norm, dense, averages }) => [
+export function tablesOf({ groups, parts }: Layout): Table[] {
+  const ofParts = parts.flatMap(({ norm, dense, averages }) => [
     ...(norm === undefined ? [] : [...norm.ranges, norm.groups]),
     ...dense.flatMap(({ tables }) => tables),
     ...averages,
   ]);
+  return [...groups.map(({ parts }) => parts), ...ofParts];
 }
 
 /**

@@ -16,14 +16,22 @@ export interface Shader {
 /** The declarations of a kernel's buffers and scalars, from the table. `count` is the command's. */
 export function declarations(name: GpuKernelName, byFours: boolean): string {
   const { buffers, scalars } = gpuKernels[name];
-  const types = { elements: byFours ? "vec4f" : "f32", words: "u32", partials: "vec2f" };
+  const types = {
+    elements: byFours ? "vec4f" : "f32",
+    words: "u32",
+    partials: "vec2f",
+    pairs: "vec2u",
+    counters: "atomic<u32>",
+  };
   const lines = buffers.map(({ name: buffer, holds, access }, i) => {
     // The clip slots are read one number at a time.
     const type = buffer === "clips" ? "f32" : types[holds];
     const mode = access === "read" ? "read" : "read_write";
     return `@group(0) @binding(${i}) var<storage, ${mode}> ${shaderName(buffer)}: array<${type}>;`;
   });
-  const fields = scalars.map((scalar) => `${scalar.name}: ${scalar.type === "word" ? "u32" : "f32"},`);
+  const fields = scalars.map(
+    (scalar) => `${shaderName(scalar.name)}: ${scalar.type === "word" ? "u32" : "f32"},`,
+  );
   return [
     ...lines,
     `struct Scalars { count: u32, ${fields.join(" ")} }`,
@@ -31,9 +39,11 @@ export function declarations(name: GpuKernelName, byFours: boolean): string {
   ].join("\n");
 }
 
-/** `target` is a word that WGSL keeps for itself. */
+/** Words that WGSL keeps for itself. */
+const kept = new Set(["target", "from", "pass"]);
+
 function shaderName(name: string): string {
-  return name === "target" ? "target_" : name;
+  return kept.has(name) ? `${name}_` : name;
 }
 
 /** The range of a tile: the last one whose first tile is not above it. */
@@ -96,6 +106,18 @@ fn storeUpdated(variableAt: u32, averageAt: u32, value: f32, before: f32) {
     if (scalars.emaKind == 2u) { next = mean; }
   }
   variable[variableAt] = next;
+}`;
+
+/**
+ * The groups of the launch's part, whose number only the device knows: from the part's header, the first word of the first
+ * one in `rowGroups`, and how many there are.
+ */
+export const groupsOfPart = /* wgsl */ `
+struct Groups { first: u32, count: u32 }
+
+fn groupsOfPart() -> Groups {
+  let header = scalars.part * 4u;
+  return Groups(rowGroups[header] * 4u, rowGroups[header + 1u] - rowGroups[header]);
 }`;
 
 /**

@@ -1,4 +1,4 @@
-import { clipping, LANES, lazyAverages, lazyRows, type Shader } from "./common.js";
+import { clipping, groupsOfPart, LANES, lazyAverages, lazyRows, type Shader } from "./common.js";
 
 /** One lane for each element of a row. */
 export const adagradRows: Shader = {
@@ -6,15 +6,17 @@ export const adagradRows: Shader = {
   code: /* wgsl */ `
 ${clipping("f32")}
 ${lazyRows}
+${groupsOfPart}
 
 @compute @workgroup_size(${LANES})
 fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
   let rowSize = scalars.rowSize;
-  let items = scalars.count * rowSize;
+  let part = groupsOfPart();
+  let items = part.count * rowSize;
   let a = clips[scalars.clip * 4u];
   let b = clips[scalars.clip * 4u + 1u];
   for (var item = id.x; item < items; item += groups.x * ${LANES}u) {
-    let named = (item / rowSize) * 4u;
+    let named = part.first + (item / rowSize) * 4u;
     let column = item % rowSize;
     let at = rowGroups[named] * rowSize + column;
     let end = rowGroups[named + 2u];

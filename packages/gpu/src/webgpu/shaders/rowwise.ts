@@ -1,4 +1,12 @@
-import { clipping, doubleSingle, lazyRows, rangeOf, type Shader, workgroupSum } from "./common.js";
+import {
+  clipping,
+  doubleSingle,
+  groupsOfPart,
+  lazyRows,
+  rangeOf,
+  type Shader,
+  workgroupSum,
+} from "./common.js";
 
 /** Lanes that share a row. */
 const LANES = 64;
@@ -100,6 +108,7 @@ ${doubleSingle}
 ${workgroupSum(LANES)}
 ${meanOf}
 ${lazyRows}
+${groupsOfPart}
 
 /** An element of a row after its accumulator. */
 fn updateAt(at: u32, word: u32, g: f32, root: f32) {
@@ -152,18 +161,20 @@ fn meanSquare(first: u32, end: u32, lane: u32) -> f32 {
 @compute @workgroup_size(${LANES})
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u,
         @builtin(local_invocation_index) lane: u32) {
+  let part = groupsOfPart();
   if (scalars.rowSize <= ${SHORT_ROW}u) {
-    for (var index = group.x * ${LANES}u + lane; index < scalars.count; index += groups.x * ${LANES}u) {
-      let at = index * 4u;
+    for (var index = group.x * ${LANES}u + lane; index < part.count; index += groups.x * ${LANES}u) {
+      let at = part.first + index * 4u;
       shortRow(rowGroups[at], rowGroups[at + 1u], rowGroups[at + 2u], rowGroups[at + 3u]);
     }
     return;
   }
-  for (var index = group.x; index < scalars.count; index += groups.x) {
-    let row = rowGroups[index * 4u];
-    let first = rowGroups[index * 4u + 1u];
-    let end = rowGroups[index * 4u + 2u];
-    let word = rowGroups[index * 4u + 3u];
+  for (var index = group.x; index < part.count; index += groups.x) {
+    let at = part.first + index * 4u;
+    let row = rowGroups[at];
+    let first = rowGroups[at + 1u];
+    let end = rowGroups[at + 2u];
+    let word = rowGroups[at + 3u];
     var sum = accumulator[scalars.accumulatorOffset + row];
     if (scalars.perRow == 0u) {
       for (var i = first; i < end; i++) { sum = sum + meanSquare(i, i + 1u, lane); }
