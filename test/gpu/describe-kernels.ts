@@ -193,7 +193,7 @@ export function describeKernels(name: string, open: () => Promise<GpuBackend>): 
             accumulator: positives("F32", kernel === "adagradRows" ? rows * rowSize : rows, random),
             values: numbers("F32", indices.length * rowSize, random),
           };
-          const { order, rowGroups, count } = grouped(indices);
+          const { order, rowGroups, count } = grouped(indices, { clip: 1 });
           const device = {
             variable: arrays.elements(host.w),
             accumulator: arrays.elements(host.accumulator),
@@ -205,17 +205,15 @@ export function describeKernels(name: string, open: () => Promise<GpuBackend>): 
             average: arrays.room(4),
             factors: arrays.room(4),
           };
-          const offsets = { variableOffset: 0, accumulatorOffset: 0, valuesOffset: 0, averageOffset: 0 };
           const scalars = {
             ...step,
-            ...offsets,
             ...averages[0]!,
             emaKind: 0,
             clipKind: clip.clipKind,
             perRow: perRow ? 1 : 0,
             rowSize,
-            clip: 1,
-            part: 0,
+            firstPart: 0,
+            partCount: 1,
           };
           // The device knows how many groups there are.
           arrays.launch(kernel, device, scalars, count + 50);

@@ -39,7 +39,7 @@ struct arguments {
   u64 buffers[8];
   // Units of work.
   u64 count;
-  scalar scalars[14];
+  scalar scalars[10];
 };
 
 // The sum of eight running sums, in the order of the CPU's kernels.

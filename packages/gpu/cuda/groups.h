@@ -1,17 +1,13 @@
 // Slices by row: a stable sort of keys, a launch for each digit, and groups of what is sorted; see `countDigits` and the
 // kernels after it in ../src/kernels/table.ts. Blocks have as many threads as there are digits. No block waits for another.
 #pragma once
-#include "device.h"
+#include "parts.h"
 
 #define SORT_THREADS 256u
 #define DIGITS 256u
 
 // A key and the number of its slice within its table.
 typedef u32 key_slice __attribute__((vector_size(8), may_alias));
-
-struct part {
-  u32 firstSlice, firstKey, start, none;
-};
 
 // Memory of a block. A bit for each thread, by digit: who has it; 32 threads a word, the words of one digit DIGITS apart.
 SHARED u32 masks[SORT_THREADS / 32 * DIGITS];
@@ -130,14 +126,25 @@ struct group_writer {
   part_list parts;
   // Null where no averages are kept lazily.
   GLOBAL const u32 *behind;
-  GLOBAL u32 *order, *entries;
+  GLOBAL u32 *order;
+  GLOBAL part_header *headers;
+
+  INLINE_MEMBER u32 firstEntry() const { return HEADER_ENTRIES * parts.count; }
+  INLINE_MEMBER GLOBAL row_group *groupAt(u32 group) const { return (GLOBAL row_group *)headers + firstEntry() + group; }
 
   INLINE_MEMBER bool isHead(u32 i) const { return i == 0 || sorted[i - 1][0] != sorted[i][0]; }
 
-  // Headers stand before the groups.
-  INLINE_MEMBER void begins(u32 part, u32 group) const {
-    entries[4 * part] = parts.count + group;
-    if (part > 0) entries[4 * (part - 1) + 1] = parts.count + group;
+  // A part whose groups, if it has any, begin with this one.
+  INLINE_MEMBER void begins(u32 k, u32 group) const {
+    const GLOBAL part &p = parts.parts[k];
+    GLOBAL part_header &header = headers[k];
+    header.first = firstEntry() + group;
+    header.clip = p.clip;
+    header.variable = p.variable;
+    header.accumulator = p.accumulator;
+    header.values = p.values;
+    header.average = p.average;
+    if (k > 0) headers[k - 1].end = firstEntry() + group;
   }
 
   // Slice `i` of the sorted ones. `group`: how many groups begin before it; its own number if it begins one.
@@ -148,19 +155,19 @@ struct group_writer {
     const bool head = isHead(i);
     if (head) {
       const GLOBAL part &p = parts.parts[own];
-      GLOBAL u32 *entry = entries + 4 * (u64)(parts.count + group);
-      entry[0] = pair[0] - p.start;
-      entry[1] = i;
-      entry[3] = behind == nullptr ? 0 : behind[p.firstSlice + pair[1]];
-      if (group > 0) entry[-2] = i;
+      GLOBAL row_group *entry = groupAt(group);
+      entry->row = pair[0] - p.start;
+      entry->first = i;
+      entry->behind = behind == nullptr ? 0 : behind[p.firstSlice + pair[1]];
+      if (group > 0) entry[-1].end = i;
       // The parts since the row before begin here.
       for (u32 k = own + 1; k > 0 && (i == 0 || parts.parts[k - 1].start > sorted[i - 1][0]); k--) begins(k - 1, group);
     }
     if (i + 1 < slices) return;
     const u32 groups = head ? group + 1 : group;
-    entries[4 * (u64)(parts.count + groups - 1) + 2] = slices;
+    groupAt(groups - 1)->end = slices;
     for (u32 k = own + 1; k < parts.count; k++) begins(k, groups);
-    entries[4 * (parts.count - 1) + 1] = parts.count + groups;
+    headers[parts.count - 1].end = firstEntry() + groups;
   }
 };
 
@@ -268,7 +275,7 @@ INLINE void writeGroupsOf(const arguments &launch) {
                                {at<const part>(buffers[1]), (u32)scalars[1].word},
                                scalars[3].word != 0 ? at<const u32>(buffers[2]) : nullptr,
                                at<u32>(buffers[4]),
-                               at<u32>(buffers[5])};
+                               at<part_header>(buffers[5])};
   for (u32 tile = blockIndex(); tile < launch.count; tile += blocksOfLaunch()) {
     // As many threads as tiles at most.
     EACH_THREAD(sums[threadIndex()] = threadIndex() < tile ? at<const u32>(buffers[3])[threadIndex()] : 0;)
@@ -305,6 +312,6 @@ INLINE void groupSlicesOf(const arguments &launch) {
                                parts,
                                scalars[4].word != 0 ? at<const u32>(buffers[2]) : nullptr,
                                at<u32>(buffers[5]),
-                               at<u32>(buffers[6])};
+                               at<part_header>(buffers[6])};
   writeGroupsOf(writer, 0, slices, 0);
 }

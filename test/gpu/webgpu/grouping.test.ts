@@ -5,8 +5,12 @@ import { describeGrouping } from "../describe-grouping.js";
 const missing = useSoftwareVulkan();
 if (missing !== undefined) throw new Error(missing);
 
-describeGrouping("Grouping on WebGPU", async () => {
-  const backend = await openWebGpu({ software: true });
-  if (typeof backend === "string") throw new Error(backend);
-  return backend;
-});
+describeGrouping(
+  "Grouping on WebGPU",
+  async () => {
+    const backend = await openWebGpu({ software: true });
+    if (typeof backend === "string") throw new Error(backend);
+    return backend;
+  },
+  100_000,
+);

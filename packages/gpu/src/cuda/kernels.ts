@@ -10,7 +10,7 @@ const ERROR_LOG = 5;
 const ERROR_LOG_BYTES = 6;
 
 /** Bytes of the one argument that every kernel takes: `arguments` of cuda/device.h. */
-export const ARGUMENT_BYTES = 184;
+export const ARGUMENT_BYTES = 152;
 const MOST_BUFFERS = 8;
 const MOST_BLOCKS = 2 ** 31 - 1;
 /** Threads of a block, of any kernel. */

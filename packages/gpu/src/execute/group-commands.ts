@@ -1,5 +1,5 @@
 import type { Binding, Command } from "../backend/contract.js";
-import { DIGIT_BITS, DIGITS, MOST_SORT_TILES, PART_WORDS, ROW_GROUP_WORDS } from "../kernels/table.js";
+import { DIGIT_BITS, DIGITS, HEADER_WORDS, MOST_SORT_TILES, ROW_GROUP_WORDS } from "../kernels/table.js";
 
 /**
  * Up to so many slices one workgroup groups by itself, in one launch: the slices of a workgroup take about as long as the
@@ -37,7 +37,7 @@ export function sortShape(slices: number, keys: number, parts: number): SortShap
 export function sortBytes({ slices, parts, passes, tiles }: SortShape) {
   return {
     order: 4 * slices,
-    rowGroups: 4 * (ROW_GROUP_WORDS * (parts + slices)),
+    rowGroups: 4 * (HEADER_WORDS * parts + ROW_GROUP_WORDS * slices),
     even: 8 * slices,
     odd: 8 * slices,
     counters: slices <= ONE_LAUNCH ? 0 : 4 * DIGITS * tiles * passes,
@@ -46,7 +46,7 @@ export function sortBytes({ slices, parts, passes, tiles }: SortShape) {
 
 /** Bytes of the largest array that grouping takes for so many slices and parts, over any number of keys. */
 export function largestSortArray(slices: number, parts: number): number {
-  return 4 * Math.max(ROW_GROUP_WORDS * (parts + slices), PART_WORDS * parts);
+  return 4 * (HEADER_WORDS * parts + ROW_GROUP_WORDS * slices);
 }
 
 export interface SortArrays extends Readonly<Record<keyof ReturnType<typeof sortBytes>, Binding>> {
@@ -96,12 +96,21 @@ export function groupCommands(shape: SortShape, arrays: SortArrays): Command[] {
   ];
 }
 
+/** What the rows kernels are told of a part: see `partFields`. */
+export interface PartPlace {
+  readonly clip?: number;
+  readonly variable?: number;
+  readonly accumulator?: number;
+  readonly values?: number;
+  readonly average?: number;
+}
+
 /** A table whose slices are grouped together with those of others. */
 export interface GroupedTable {
   readonly slices: number;
   readonly rows: number;
-  /** The first row of each of its pieces. */
-  readonly starts: readonly number[];
+  /** Its pieces in order, each with its first row. */
+  readonly parts: readonly (PartPlace & { readonly start: number })[];
 }
 
 /** The table of parts, in the order of the tables and their pieces. */
@@ -109,8 +118,11 @@ export function partWords(tables: readonly GroupedTable[]): Uint32Array {
   const words: number[] = [];
   let slice = 0;
   let key = 0;
-  for (const { slices, rows, starts } of tables) {
-    for (const start of starts) words.push(slice, key, key + start, 0);
+  for (const { slices, rows, parts } of tables) {
+    for (const { start, clip = 0, variable = 0, accumulator = 0, values = 0, average = 0 } of parts) {
+      // In the order of `partFields`.
+      words.push(slice, key, key + start, clip, variable, accumulator, values, average);
+    }
     slice += slices;
     key += rows;
   }

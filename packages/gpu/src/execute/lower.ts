@@ -5,10 +5,11 @@ import { type ClipSlots, hostSlots, normSlots, whole } from "./clip-slots.js";
 import type { DeviceArrays } from "./device-arrays.js";
 import { isRowwise, type LayoutPart } from "./layout.js";
 import type { FoundLayout } from "./layouts.js";
-import { catchUpCommands, lazyRows } from "./lower-lazy.js";
+import { type Grouped, lowerGroups } from "./lower-groups.js";
+import { catchUpCommands, lazyFactors } from "./lower-lazy.js";
 import type { Table } from "./range-table.js";
 import type { Scratch } from "./scratch.js";
-import { type Grouped, lowerGroups } from "./slice-groups.js";
+import type { RowsLaunch } from "./slice-groups.js";
 import type { StepBuffers } from "./step-buffers.js";
 
 export interface Lowered {
@@ -21,7 +22,6 @@ interface Context {
   readonly plan: StepPlan;
   readonly dtype: DType;
   readonly clip: ClipSlots;
-  readonly arrays: DeviceArrays;
   readonly buffers: StepBuffers;
   readonly scratch: Scratch;
   readonly commands: Command[];
@@ -48,9 +48,9 @@ export function lower(
         ? normSlots(plan.clip, dtype, part.norm!, bindingOf, scratch, commands)
         : hostSlots(plan.clip, dtype, buffers);
     if (plan.clip.kind === "globalNorm") norm = { slots: clip.slots, dtype };
-    const context = { plan, dtype, clip, arrays, buffers, scratch, commands, bindingOf };
+    const context = { plan, dtype, clip, buffers, scratch, commands, bindingOf };
     lowerDense(context, part);
-    for (const slices of part.slices) lowerRows(context, slices, groups[slices.group]!);
+    for (const launch of part.rows) lowerRows(context, launch, groups[launch.group]!);
     lowerTableAverages(context, part);
   }
   return { commands, norm };
@@ -78,53 +78,39 @@ function emaScalars(average: AveragePlan | null): [momentum: number, complement:
 }
 
 function lowerRows(
-  { plan, arrays, dtype, clip, buffers, scratch, commands }: Context,
-  { update: number, segment: s, values, clipSlot, part }: LayoutPart["slices"][number],
+  { plan, dtype, clip, buffers, scratch, commands }: Context,
+  { update: number, segment, firstPart, partCount, rows, buffers: arrayBuffers }: RowsLaunch,
   { order, rowGroups }: Grouped,
 ): void {
   const update = plan.updates[number]!;
-  const segment = update.segments[s]!;
-  const { gradient } = segment;
-  if (gradient.kind !== "slices") return;
   const { learningRate, epsilon, perRow, rowSize } = update;
-  const element = dtypeInfo[dtype].bytes;
-  const variable = arrays.get(segment.memory, segment.variable)!;
-  const accumulator = arrays.get(segment.memory, segment.accumulator)!;
-  const lazy = lazyRows(update, segment, arrays, buffers);
-  variable.pieces.forEach(({ place, count }, p) => {
-    const { place: accumulatorPlace } = accumulator.pieces[p]!;
-    const averagePlace = lazy?.average.pieces[p]?.place;
-    commands.push({
-      kernel: isRowwise(update) ? "rowwiseRows" : "adagradRows",
-      dtype,
-      buffers: [
-        whole(place.buffer),
-        whole(accumulatorPlace.buffer),
-        whole(values.buffer),
-        order,
-        rowGroups,
-        clip.slots,
-        ...(lazy === undefined
-          ? [scratch.take("none", ALIGNMENT), clip.slots]
-          : [whole(averagePlace!.buffer), lazy.factors]),
-      ],
-      scalars: [
-        learningRate,
-        epsilon,
-        clip.kind,
-        perRow ? 1 : 0,
-        rowSize,
-        clipSlot,
-        place.offset / element,
-        accumulatorPlace.offset / element,
-        values.offset / element,
-        (averagePlace?.offset ?? 0) / element,
-        ...emaScalars(lazy === undefined ? null : plan.average),
-        part + p,
-      ],
-      // More rows are not named.
-      count: Math.min(gradient.count, count / rowSize),
-    });
+  const [variable, accumulator, values, average] = arrayBuffers;
+  const factors = lazyFactors(update, update.segments[segment]!, buffers);
+  commands.push({
+    kernel: isRowwise(update) ? "rowwiseRows" : "adagradRows",
+    dtype,
+    buffers: [
+      whole(variable),
+      whole(accumulator),
+      whole(values),
+      order,
+      rowGroups,
+      clip.slots,
+      ...(average === undefined || factors === undefined
+        ? [scratch.take("none", ALIGNMENT), clip.slots]
+        : [whole(average), factors]),
+    ],
+    scalars: [
+      learningRate,
+      epsilon,
+      clip.kind,
+      perRow ? 1 : 0,
+      rowSize,
+      ...emaScalars(factors === undefined ? null : plan.average),
+      firstPart,
+      partCount,
+    ],
+    count: rows,
   });
 }
 

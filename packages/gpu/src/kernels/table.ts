@@ -58,18 +58,39 @@ export const CLIP_SLOT_ELEMENTS = 4;
 export const NORM_GROUP_WORDS = 4;
 
 /**
- * An entry of `rowGroups`, as 4 numbers of 32 bits: a row that slices name, the first position of its slices in `order`, the
- * position after the last, and what its average has missed (a word as in `catchUp`, not read where emaKind is none). Before
- * the groups stands a header for each part (see `PART_WORDS`): the entry of its first group, the entry after its last, 0, 0.
+ * A part is a table that slices name, or a piece of one that lies in several buffers, as 8 numbers of 32 bits. The slices of
+ * several tables are grouped together: each table has keys of its own, one for each row. Parts are in the order of their
+ * keys; each table has slices. Offsets are in elements from the start of the binding, and whole vectors of 16 bytes.
  */
-export const ROW_GROUP_WORDS = 4;
+export const partFields = [
+  /** Number of the table's first slice. */
+  "firstSlice",
+  /** Key of the table's row 0. */
+  "firstKey",
+  /** Key of the part's first row. */
+  "start",
+  /** Clip slot. */
+  "clip",
+  "variable",
+  "accumulator",
+  /** Of the table's slices. */
+  "values",
+  "average",
+] as const;
+export const PART_WORDS = partFields.length;
 
 /**
- * The slices of several tables are grouped together, as numbers on one line: each table has keys of its own, one for each
- * row. A part is a table, or a piece of one that lies in several buffers, as 4 numbers of 32 bits: the table's first slice,
- * the key of its row 0, the key of the part's first row, 0. Parts are in the order of their keys; each table has slices.
+ * `rowGroups` begins with a header for each part, as 8 numbers of 32 bits: the entry of the part's first group, the entry
+ * after its last, one that is not read, and the part's numbers from `clip` on. Entries have ROW_GROUP_WORDS, so a header takes two of them.
  */
-export const PART_WORDS = 4;
+export const HEADER_WORDS = 8;
+
+/**
+ * An entry of `rowGroups` behind the headers: a row that slices name (counted from the part's first one), the first position
+ * of its slices in `order`, the position after the last, and what its average has missed (a word as in `catchUp`, not read
+ * where emaKind is none).
+ */
+export const ROW_GROUP_WORDS = 4;
 
 /** Bits of a key that one pass of the sort looks at, at most. */
 export const DIGIT_BITS = 8;
@@ -139,18 +160,7 @@ const rows = [
   elements("factors", "read"),
 ];
 const counters = { name: "counters", holds: "counters", access: "readWrite" } as const;
-const rowScalars = [
-  ...update,
-  word("perRow"),
-  word("rowSize"),
-  word("clip"),
-  word("variableOffset"),
-  word("accumulatorOffset"),
-  word("valuesOffset"),
-  word("averageOffset"),
-  ...ema,
-  word("part"),
-];
+const rowScalars = [...update, word("perRow"), word("rowSize"), ...ema, word("firstPart"), word("partCount")];
 
 export const gpuKernels = {
   /**
@@ -184,10 +194,9 @@ export const gpuKernels = {
    */
   rowwiseDense: { buffers: dense, scalars: [...update, ...ema, word("rangeCount")], unit: "rows" },
   /**
-   * Rows by the slices that name them. Rows, slices and the arrays' elements are counted from the bindings' starts plus
-   * the offsets (in elements). The groups are those of `part`; their number only the device knows, it is at most the
-   * command's count. `perRow` 1 sums the slices of a row before squaring. A sum starts from +0. With an emaKind
-   * the averages are kept lazily: what a row has missed (see `catchUp`) comes before its update, its average after it.
+   * Rows by the slices that name them: the groups of some parts that follow each other. How many there are only the device
+   * knows; at most the command's count. `perRow` 1 sums the slices of a row before squaring. A sum starts from +0. With an
+   * emaKind the averages are kept lazily: what a row has missed (see `catchUp`) comes before its update, its average after it.
    */
   adagradRows: { buffers: rows, scalars: rowScalars, unit: "row groups" },
   /** The same with one accumulator element a row. */

@@ -109,15 +109,46 @@ fn storeUpdated(variableAt: u32, averageAt: u32, value: f32, before: f32) {
 }`;
 
 /**
- * The groups of the launch's part, whose number only the device knows: from the part's header, the first word of the first
- * one in `rowGroups`, and how many there are.
+ * For the rows kernels: the rows that are named, whose number only the device knows, by the headers of the launch's parts.
+ * `accumulatorAt` is that of the row's first accumulator element where a row has so many of them.
  */
-export const groupsOfPart = /* wgsl */ `
-struct Groups { first: u32, count: u32 }
+export const namedRows = /* wgsl */ `
+struct NamedRow {
+  first: u32, end: u32, word: u32,
+  variableAt: u32, accumulatorAt: u32, valuesAt: u32, averageAt: u32,
+  a: f32, b: f32,
+}
 
-fn groupsOfPart() -> Groups {
-  let header = scalars.part * 4u;
-  return Groups(rowGroups[header] * 4u, rowGroups[header + 1u] - rowGroups[header]);
+fn firstEntry() -> u32 { return rowGroups[scalars.firstPart * 8u]; }
+
+fn rowCount() -> u32 {
+  return rowGroups[(scalars.firstPart + scalars.partCount) * 8u - 7u] - firstEntry();
+}
+
+fn namedRow(index: u32, accumulators: u32) -> NamedRow {
+  let entry = firstEntry() + index;
+  // The last part that does not begin after it; one without groups begins where the next one does.
+  var low = 0u;
+  var high = scalars.partCount;
+  while (high - low > 1u) {
+    let middle = (low + high) / 2u;
+    if (rowGroups[(scalars.firstPart + middle) * 8u] <= entry) { low = middle; } else { high = middle; }
+  }
+  let header = (scalars.firstPart + low) * 8u;
+  let at = entry * 4u;
+  let row = rowGroups[at];
+  let slot = rowGroups[header + 3u] * 4u;
+  return NamedRow(
+    rowGroups[at + 1u],
+    rowGroups[at + 2u],
+    rowGroups[at + 3u],
+    rowGroups[header + 4u] + row * scalars.rowSize,
+    rowGroups[header + 5u] + row * accumulators,
+    rowGroups[header + 6u],
+    rowGroups[header + 7u] + row * scalars.rowSize,
+    clips[slot],
+    clips[slot + 1u],
+  );
 }`;
 
 /**

@@ -58,9 +58,9 @@ fn partOf(value: u32, field: u32) -> u32 {
   var high = scalars.partCount;
   while (high - low > 1u) {
     let middle = (low + high) / 2u;
-    if (parts[middle * 4u + field] <= value) { low = middle; } else { high = middle; }
+    if (parts[middle * 8u + field] <= value) { low = middle; } else { high = middle; }
   }
-  return low * 4u;
+  return low * 8u;
 }`;
 
 /** A slice as it came: its key, and its number within its table. */
@@ -184,9 +184,12 @@ ${tiles(/* wgsl */ `
 const writer = (sorted: (i: string) => string) => /* wgsl */ `
 ${heads(sorted)}
 
+/** A part, by its first word, whose groups, if it has any, begin with this one. */
 fn partBegins(part: u32, group: u32) {
-  rowGroups[part] = scalars.partCount + group;
-  if (part > 0u) { rowGroups[part - 3u] = scalars.partCount + group; }
+  let entry = scalars.partCount * 2u + group;
+  rowGroups[part] = entry;
+  for (var word = 3u; word < 8u; word++) { rowGroups[part + word] = parts[part + word]; }
+  if (part > 0u) { rowGroups[part - 7u] = entry; }
 }
 
 fn writeGroup(i: u32, group: u32) {
@@ -195,7 +198,7 @@ fn writeGroup(i: u32, group: u32) {
   order[i] = pair.y;
   let head = isHead(i);
   if (head) {
-    let entry = (scalars.partCount + group) * 4u;
+    let entry = (scalars.partCount * 2u + group) * 4u;
     rowGroups[entry] = pair.x - parts[own + 2u];
     rowGroups[entry + 1u] = i;
     var word = 0u;
@@ -205,16 +208,16 @@ fn writeGroup(i: u32, group: u32) {
     // The parts since the row before begin here.
     var before = 0u;
     if (i > 0u) { before = ${sorted("(i - 1u)")}.x; }
-    for (var k = own + 4u; k > 0u; k -= 4u) {
-      if (i > 0u && parts[k - 2u] <= before) { break; }
-      partBegins(k - 4u, group);
+    for (var k = own + 8u; k > 0u; k -= 8u) {
+      if (i > 0u && parts[k - 6u] <= before) { break; }
+      partBegins(k - 8u, group);
     }
   }
   if (i + 1u < scalars.slices) { return; }
   let found = group + u32(head);
-  rowGroups[(scalars.partCount + found - 1u) * 4u + 2u] = scalars.slices;
-  for (var k = own + 4u; k < scalars.partCount * 4u; k += 4u) { partBegins(k, found); }
-  rowGroups[scalars.partCount * 4u - 3u] = scalars.partCount + found;
+  rowGroups[(scalars.partCount * 2u + found - 1u) * 4u + 2u] = scalars.slices;
+  for (var k = own + 8u; k < scalars.partCount * 8u; k += 8u) { partBegins(k, found); }
+  rowGroups[scalars.partCount * 8u - 7u] = scalars.partCount * 2u + found;
 }`;
 
 const write = (found: string) => /* wgsl */ `
