@@ -105,7 +105,8 @@ export function copyGradients(
 
 /** The gradients of a plan that do not go up together with others, where they lie on the host. */
 export function* largeGradients({ updates }: StepPlan, host: HostMemory): Generator<Uint8Array> {
-  const sliced = updates.flatMap(({ segments }) => segments.filter(isSliced));
+  let sliced = 0;
+  for (const { segments } of updates) for (const segment of segments) if (isSliced(segment)) sliced++;
   for (const { segments, dtype, rowSize } of updates) {
     const element = dtypeInfo[dtype].bytes;
     for (const { memory, count, gradient } of segments) {
@@ -114,7 +115,7 @@ export function* largeGradients({ updates }: StepPlan, host: HostMemory): Genera
         gradient.kind === "dense" ? [gradient.offset, count] : [gradient.values, gradient.count * rowSize];
       if (elements * element > SMALL) yield host.bytes(memory, offset, elements * element);
       // Those of several tables go up together.
-      if (gradient.kind === "slices" && sliced.length === 1 && 4 * gradient.count > SMALL)
+      if (gradient.kind === "slices" && sliced === 1 && 4 * gradient.count > SMALL)
         yield host.bytes(memory, gradient.indices, 4 * gradient.count);
     }
   }
