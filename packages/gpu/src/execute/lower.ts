@@ -1,4 +1,4 @@
-import { type AveragePlan, type DType, dtypeInfo, type StepPlan } from "@shardgrad/workers";
+import type { AveragePlan, DType, StepPlan } from "@shardgrad/workers";
 import { ALIGNMENT, type Binding, type Command } from "../backend/contract.js";
 import { emaKinds } from "../kernels/table.js";
 import { type ClipSlots, hostSlots, normSlots, whole } from "./clip-slots.js";
