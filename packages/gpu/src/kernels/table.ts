@@ -19,6 +19,7 @@ export const clipKinds = {
   value: 3,
 } as const;
 
+/** What a kernel does with the average of the weights. */
 export const emaKinds = {
   none: 0,
   /** average = momentum * average + complement * variable */
@@ -46,6 +47,7 @@ export const rangeFields = [
   /** Elements of a row; only the rowwise kernel reads it. */
   "rowSize",
 ] as const;
+/** 32-bit words of one range in a kernel's table. */
 export const RANGE_WORDS = rangeFields.length;
 
 /**
@@ -118,6 +120,7 @@ interface ScalarParameter {
   readonly type: "element" | "word";
 }
 
+/** What a kernel is given: its buffers and numbers, in the order of its parameters. */
 export interface GpuKernel {
   readonly buffers: readonly BufferParameter[];
   readonly scalars: readonly ScalarParameter[];
@@ -162,6 +165,7 @@ const rows = [
 const counters = { name: "counters", holds: "counters", access: "readWrite" } as const;
 const rowScalars = [...update, word("perRow"), word("rowSize"), ...ema, word("firstPart"), word("partCount")];
 
+/** The kernels that every back end has, by name, with what each does. */
 export const gpuKernels = {
   /**
    * partials[firstPartial + p] = the sum of squares of a tile's gradient elements, where p is the range's `variable` field
@@ -313,6 +317,7 @@ export const gpuKernels = {
   },
 } as const satisfies Record<string, GpuKernel>;
 
+/** The name of a kernel. */
 export type GpuKernelName = keyof typeof gpuKernels;
 
 /** Whether a kernel works on elements, so that there is one for each dtype; those on words alone are the same for all. */
