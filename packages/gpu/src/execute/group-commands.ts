@@ -22,6 +22,7 @@ export interface SortShape {
 }
 
 /**
+ * How many slices are sorted.
  * @param keys - rows of all tables together, at most 2^32
  * @param parts - entries of the table of parts
  */
@@ -49,6 +50,7 @@ export function largestSortArray(slices: number, parts: number): number {
   return 4 * (HEADER_WORDS * parts + ROW_GROUP_WORDS * slices);
 }
 
+/** The arrays of a sort: those of `sortBytes`, and what it reads. */
 export interface SortArrays extends Readonly<Record<keyof ReturnType<typeof sortBytes>, Binding>> {
   /** The row numbers of all tables, one after another. */
   readonly rows: Binding;

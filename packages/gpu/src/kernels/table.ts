@@ -79,6 +79,7 @@ export const partFields = [
   "values",
   "average",
 ] as const;
+/** 32-bit numbers of a part. */
 export const PART_WORDS = partFields.length;
 
 /**
