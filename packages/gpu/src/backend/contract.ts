@@ -80,7 +80,7 @@ export interface Binding {
 /** One launch of one kernel. Plain data. */
 export interface Command {
   readonly kernel: GpuKernelName;
-  /** The element type of the arrays that the kernel works on. */
+  /** The element type of the arrays that the kernel works on; any that the device has where it works on words alone. */
   readonly dtype: DType;
   /** In the order of the table; those that the kernel writes overlap no other. */
   readonly buffers: readonly Binding[];
