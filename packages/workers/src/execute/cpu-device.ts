@@ -80,6 +80,8 @@ export class CpuDevice {
   }
 
   async run(plan: StepPlan): Promise<StepOutcome> {
+    const leaving = this.#pool?.leaving;
+    if (leaving !== undefined) await leaving;
     if (this.runsInline(plan)) return this.#runInline(plan);
     const pool = this.#pool!;
     const scratch = new StepScratch(this.#memory, this.#runner);
@@ -91,9 +93,13 @@ export class CpuDevice {
     }
   }
 
-  /** Blocks the calling thread, which computes a share itself. Runs inline while the threads are not up. */
+  /**
+   * Blocks the calling thread, which computes a share itself. Runs inline while the threads are not up.
+   * @throws LaneLostError; without damage while a thread that was given up may write still
+   */
   runSync(plan: StepPlan): StepOutcome {
     const pool = this.#pool;
+    pool?.refuseWhileLeaving();
     if (this.runsInline(plan) || pool === undefined || pool.lanes === 1) return this.#runInline(plan);
     const scratch = new StepScratch(this.#memory, this.#runner);
     let ended: Promise<unknown> | undefined;
