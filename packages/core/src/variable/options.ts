@@ -1,7 +1,8 @@
-import type { DType } from "@shardgrad/workers";
+import { type DType, dtypeInfo, type MemoryPool } from "@shardgrad/workers";
 import { OptionError } from "../errors/index.js";
 import type { Runtime } from "../runtime/runtime.js";
 import type { Initializer, PendingFill } from "./initializers.js";
+import { mostRows } from "./limits.js";
 import { rowSizeOf } from "./values.js";
 import type { Variable } from "./variable.js";
 
@@ -53,17 +54,16 @@ export function isInitializer(value: unknown): value is Initializer {
 }
 
 /** Rows to reserve. @throws OptionError */
-export function checkReserve(rows: number | undefined, shape: readonly number[]): number {
+export function checkReserve(
+  rows: number | undefined,
+  shape: readonly number[],
+  dtype: DType,
+  memory: MemoryPool,
+): number {
   if (rows === undefined) return 0;
-  if (
-    shape.length > 0 &&
-    Number.isSafeInteger(rows) &&
-    rows >= 0 &&
-    Number.isSafeInteger(rows * rowSizeOf(shape))
-  ) {
-    return rows;
-  }
-  const expected = shape.length === 0 ? "nothing, as a scalar has no rows" : "an integer, 0 or more";
+  const most = mostRows(memory, rowSizeOf(shape) * dtypeInfo[dtype].bytes);
+  if (shape.length > 0 && Number.isSafeInteger(rows) && rows >= 0 && rows <= most) return rows;
+  const expected = shape.length === 0 ? "nothing, as a scalar has no rows" : `an integer from 0 to ${most}`;
   throw new OptionError({ argument: "reserveRows", received: rows, expected });
 }
 
