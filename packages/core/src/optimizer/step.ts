@@ -77,6 +77,7 @@ export function* performStep(
   const variables = step.pairs.map(({ variable }) => variable);
   const kernels = variables.map(step.kernelsOf);
   checkSlots(step, variables, kernels);
+  refuseWhileWritten(variables, device);
   const letGo = holdAll([...variables, ...step.slots]);
   let ended: Promise<unknown> | undefined;
   try {
@@ -312,6 +313,17 @@ function checkSlots(
     )
       throw new StateError(`A slot of ${variable.name} is gone.`);
   });
+}
+
+/** @throws StateError in a synchronous step beside another optimizer's: both would write the same elements at a time */
+function refuseWhileWritten(variables: readonly Variable[], device: RuntimeInternals["device"]): void {
+  const written = variables.find((variable) =>
+    variable[variableInternals].storage.segments.some(({ home, block }) =>
+      device.isWriting(home.arena.id, block.offset),
+    ),
+  );
+  if (written === undefined) return;
+  throw new StateError(`An asynchronous step is writing ${written.name}: await it before a synchronous one.`);
 }
 
 function offsetOf(variable: Variable | undefined, segment: number): number {
