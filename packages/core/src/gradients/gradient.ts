@@ -1,5 +1,5 @@
 import type { TypedArray } from "@shardgrad/workers";
-import { ArgumentError, DtypeError, IndexError, ShapeError } from "../errors/index.js";
+import { ArgumentError, DtypeError, formatReceived, IndexError, ShapeError } from "../errors/index.js";
 import { bitsOf, dtypeOfArray, flatten, type NestedArray, shapeOfNested } from "../variable/values.js";
 import type { Variable } from "../variable/variable.js";
 import { type IndexedSlicesLike, isIndexedSlices, type RowIndices } from "./indexed-slices.js";
@@ -22,10 +22,20 @@ export type CheckedGradient =
 
 /** @throws ShapeError, DtypeError, IndexError, ArgumentError: the gradient does not fit the variable. */
 export function checkGradient(gradient: Gradient, variable: Variable): CheckedGradient {
+  // The usual case at once. A getter of typed arrays says which they are, so what looks like one is not taken for it.
+  if (ArrayBuffer.isView(gradient) && fits(gradient, variable)) return { kind: "dense", values: gradient };
   if (isIndexedSlices(gradient)) return checkSlices(gradient, variable);
   const argument = `gradient of ${variable.name}`;
   return { kind: "dense", values: checkValues(gradient, variable.shape, variable, argument) };
 }
+
+/** Whether an array has the variable's dtype and size; false for a Float16Array, whose bits are taken. */
+function fits(array: TypedArray, { dtype, size }: Variable): boolean {
+  const tag = (array as unknown as Record<symbol, string>)[Symbol.toStringTag];
+  return tag === tags[dtype] && array.length === size;
+}
+
+const tags = { float32: "Float32Array", float64: "Float64Array", float16: "Uint16Array" };
 
 function checkSlices(slices: IndexedSlicesLike, variable: Variable): CheckedGradient {
   const { shape, name } = variable;
@@ -94,7 +104,7 @@ export function rowNumbers(rows: number): string {
 export function checkIndices(indices: RowIndices, rows: number, argument: string): Uint32Array {
   const expected = rowNumbers(rows);
   const refuse = (position: number, received: unknown): never => {
-    const message = `\`${argument}\`: expected ${expected}, got ${String(received)} at position ${position}`;
+    const message = `\`${argument}\`: expected ${expected}, got ${formatReceived(received)} at position ${position}`;
     throw new IndexError({ argument, received, expected, message });
   };
   if (indices instanceof BigInt64Array) {

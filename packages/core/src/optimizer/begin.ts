@@ -65,6 +65,7 @@ export function beginStep(call: StepCall, state: OptimizerState, hooks: StepHook
     clip: state.clip,
     average,
     accelerated: state.options.jitCompile,
+    known: state.known,
     slots: [...state.slots.all],
     pending,
     filled,

@@ -12,17 +12,19 @@ import {
 import { runtimeInternals } from "../runtime/internals.js";
 import type { Runtime } from "../runtime/runtime.js";
 import { type CustomSchedules, serializeSchedule } from "../schedules/index.js";
+import { catchUpSync } from "../variable/catch-up.js";
 import { variableInternals } from "../variable/internals.js";
 import { catchUpAtLast } from "../variable/last-catch-up.js";
-import { catchUpSync } from "../variable/lazy-average.js";
 import type { Variable } from "../variable/variable.js";
 import { OptimizerAttributes, optimizerState } from "./attributes.js";
 import { type BegunStep, beginStep, type StepCall, type StepHooks } from "./begin.js";
 import { type OptimizerConfig, optionsFromConfig } from "./config.js";
+import { driveAsync, driveSync } from "./drive.js";
 import type { OptimizerOptions } from "./options.js";
 import { copyOf, copyValues, internalsOf } from "./slots.js";
-import { driveAsync, driveSync, type KernelUpdate, performStep, type StepGradient } from "./step.js";
+import { type KernelUpdate, performStep, type StepGradient } from "./step.js";
 
+/** What a call of `applyGradients` or `applyGradientsSync` may say beside the gradients. */
 export interface ApplyOptions {
   /** Uses the gradients as they are, without `aggregateGradients`. Default false. */
   readonly skipGradientsAggregation?: boolean | undefined;
@@ -30,6 +32,7 @@ export interface ApplyOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
+/** What `fromConfig` takes beside the config, which is plain data and has no place for it. */
 export interface FromConfigOptions {
   readonly runtime?: Runtime | undefined;
   /** Schedule classes of your own, by class name. */
@@ -280,6 +283,7 @@ export abstract class Optimizer extends OptimizerAttributes {
   dispose(): void {
     const state = this[optimizerState];
     state.disposed = true;
+    state.known.clear();
     // Overwrites that rows have missed would be lost with the averages.
     catchUpAtLast(
       state.lazies,
@@ -294,7 +298,7 @@ export abstract class Optimizer extends OptimizerAttributes {
 
   #call(pairs: Iterable<GradientPair>, { skipGradientsAggregation = false }: ApplyOptions): StepCall {
     const list = pairList(pairs);
-    const runtime = this[optimizerState].runtimeFor(list.map(([, variable]) => variable));
+    const runtime = this[optimizerState].runtimeFor([list[0]![1]]);
     return { list, skipGradientsAggregation, runtime, rate: this[optimizerState].rate };
   }
 

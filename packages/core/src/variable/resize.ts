@@ -1,5 +1,6 @@
 import { dtypeInfo, MemoryExhaustedError } from "@shardgrad/workers";
 import { ArgumentError, ClosedRuntimeError, OptionError, ShapeError, StateError } from "../errors/index.js";
+import { eventLoopTurn } from "../runtime/event-loop-share.js";
 import { runtimeInternals } from "../runtime/internals.js";
 import { checkOptions } from "../schedules/options.js";
 import { fillInParts } from "./fill-in-parts.js";
@@ -12,6 +13,7 @@ import { discard, fillsOf, newElements, planResize } from "./resize-plan.js";
 import type { Variable } from "./variable.js";
 import { writeWithSlots } from "./writes.js";
 
+/** The options of `resizeRows` and `resizeRowsSync`. */
 export interface ResizeOptions {
   /** What new rows start with; default: the variable's own initializer if it was made from one, otherwise zeros. */
   readonly initializer?: Initializer | undefined;
@@ -26,7 +28,6 @@ export async function resizeInTurn(variable: Variable, rows: number, options: Re
     if (turn !== undefined) await turn;
     const { storage } = variable[variableInternals];
     if (placed?.has(storage.segments)) await placed.leave(storage.segments);
-    for (let reads = storage.readsEnded(); reads !== undefined; reads = storage.readsEnded()) await reads;
     for (const _ of resize(variable, rows, options)) await eventLoopTurn();
   });
 }
@@ -49,7 +50,8 @@ function* resize(
   { initializer }: ResizeOptions,
 ): Generator<void, void, unknown> {
   refuseWhenDisposed(variable);
-  const { storage, followers, publish, ...internals } = variable[variableInternals];
+  const internals = variable[variableInternals];
+  const { storage, followers } = internals;
   if (storage.inUse) throw new StateError(`${variable.name} cannot be resized in the middle of a step.`);
   const before = variable.shape[0]!;
   if (rows === before) return;
@@ -77,9 +79,9 @@ function* resize(
   // together: to them it happens at once.
   const { plan } = planned;
   writeWithSlots(variable, () => {
-    if (rows < before) publish(rows, plan);
+    if (rows < before) internals.publish(rows, plan);
     for (const part of prepared.values()) part.commit();
-    if (rows > before) publish(rows, plan);
+    if (rows > before) internals.publish(rows, plan);
   });
   storage.letGo();
 }
@@ -183,10 +185,4 @@ function isInitializer(value: unknown): boolean {
 
 function internalsOf(variable: Variable) {
   return variable[variableInternals].runtime[runtimeInternals];
-}
-
-function eventLoopTurn(): Promise<void> {
-  return new Promise((resolve) => {
-    setImmediate(resolve);
-  });
 }

@@ -51,6 +51,7 @@ export interface GpuBackend {
   close(): Promise<void>;
 }
 
+/** What a device takes at most, in bytes. */
 export interface GpuLimits {
   /** Largest buffer. */
   readonly bufferBytes: number;
@@ -58,6 +59,7 @@ export interface GpuLimits {
   readonly bindingBytes: number;
 }
 
+/** Why a device went away, in a line. */
 export interface DeviceLost {
   readonly reason: string;
 }
