@@ -1,5 +1,5 @@
-import { type DType, dtypeInfo, type MemoryPool, ownerShift, type TypedArray } from "@shardgrad/workers";
-import { ClosedRuntimeError, OptionError, ShapeError } from "../errors/index.js";
+import { type DType, dtypeInfo, ownerShift, type TypedArray } from "@shardgrad/workers";
+import { ClosedRuntimeError, OptionError } from "../errors/index.js";
 import { runtimeInternals } from "../runtime/internals.js";
 import { Runtime } from "../runtime/runtime.js";
 import { describe } from "./describe.js";
@@ -7,7 +7,6 @@ import { storageBeside } from "./followers.js";
 import { VariableHeader } from "./header.js";
 import { type Initializer, initialValues } from "./initializers.js";
 import { type VariableInternals, variableInternals } from "./internals.js";
-import { machineBytes, mostBytes } from "./limits.js";
 import {
   besideOf,
   checkNames,
@@ -74,11 +73,10 @@ export function makeVariable(
 ): NewVariable {
   checkNames(options);
   const { shape, dtype } = describe(initialValue, options);
+  const reserve = checkReserve(options.reserveRows, shape);
   const fill = initialValues(initialValue, shape, dtype);
   const runtime = options.runtime ?? Runtime.default();
   const { memory, device } = checkRuntime(runtime);
-  const reserve = checkReserve(options.reserveRows, shape, dtype, memory);
-  checkSize(shape, dtype, memory, initialValue === "zeros");
   const model = besideOf(options);
   const rowSize = rowSizeOf(shape);
   const storage =
@@ -116,14 +114,6 @@ export function makeVariable(
     storage.release();
     throw error;
   }
-}
-
-/** @throws ShapeError for more than the process can address, or than the machine has where all of it is written */
-function checkSize(shape: readonly number[], dtype: DType, memory: MemoryPool, isZeros: boolean): void {
-  const bytes = sizeOf(shape) * dtypeInfo[dtype].bytes;
-  const most = isZeros ? mostBytes(memory) : Math.min(mostBytes(memory), machineBytes());
-  if (bytes <= most) return;
-  throw new ShapeError({ argument: "shape", received: shape, expected: `at most ${most} bytes of ${dtype}` });
 }
 
 /** @throws OptionError, ClosedRuntimeError */

@@ -1,9 +1,8 @@
-import { type DType, dtypeInfo, type MemoryPool } from "@shardgrad/workers";
+import type { DType } from "@shardgrad/workers";
 import { OptionError } from "../errors/index.js";
 import type { Runtime } from "../runtime/runtime.js";
 import type { Initializer, PendingFill } from "./initializers.js";
-import { mostRows } from "./limits.js";
-import { rowSizeOf } from "./values.js";
+import { MOST_ROWS, rowSizeOf } from "./values.js";
 import type { Variable } from "./variable.js";
 
 /** The options of {@link Variable} and of its static methods. */
@@ -55,16 +54,19 @@ export function isInitializer(value: unknown): value is Initializer {
 }
 
 /** Rows to reserve. @throws OptionError */
-export function checkReserve(
-  rows: number | undefined,
-  shape: readonly number[],
-  dtype: DType,
-  memory: MemoryPool,
-): number {
+export function checkReserve(rows: number | undefined, shape: readonly number[]): number {
   if (rows === undefined) return 0;
-  const most = mostRows(memory, rowSizeOf(shape) * dtypeInfo[dtype].bytes);
-  if (shape.length > 0 && Number.isSafeInteger(rows) && rows >= 0 && rows <= most) return rows;
-  const expected = shape.length === 0 ? "nothing, as a scalar has no rows" : `an integer from 0 to ${most}`;
+  if (
+    shape.length > 0 &&
+    Number.isSafeInteger(rows) &&
+    rows >= 0 &&
+    rows <= MOST_ROWS &&
+    Number.isSafeInteger(rows * rowSizeOf(shape))
+  ) {
+    return rows;
+  }
+  const expected =
+    shape.length === 0 ? "nothing, as a scalar has no rows" : `an integer from 0 to ${MOST_ROWS}`;
   throw new OptionError({ argument: "reserveRows", received: rows, expected });
 }
 

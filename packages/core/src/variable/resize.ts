@@ -7,9 +7,10 @@ import { fillInParts } from "./fill-in-parts.js";
 import type { PreparedRows, RowFollower, RowResize } from "./followers.js";
 import { type Initializer, newValues } from "./initializers.js";
 import { variableInternals } from "./internals.js";
-import { machineBytes, mostRows } from "./limits.js";
+import { refuseBytes } from "./machine-memory.js";
 import { refuseWhenDisposed } from "./read-guard.js";
 import { discard, fillsOf, newElements, planResize } from "./resize-plan.js";
+import { MOST_ROWS } from "./values.js";
 import type { Variable } from "./variable.js";
 import { writeWithSlots } from "./writes.js";
 
@@ -55,8 +56,7 @@ function* resize(
   if (storage.inUse) throw new StateError(`${variable.name} cannot be resized in the middle of a step.`);
   const before = variable.shape[0]!;
   if (rows === before) return;
-  // Slots may have come since the call.
-  checkWritten(variable, rows, { initializer });
+  refuseBytes(writtenBytes(variable, rows, initializer));
   storage.hold();
   const prepared = new Map<RowFollower, PreparedRows>();
   let planned: RowResize | undefined;
@@ -139,8 +139,8 @@ function prepareLate(
 
 function checkResize(variable: Variable, rows: unknown, options: ResizeOptions): void {
   refuseWhenDisposed(variable);
-  const { name, shape, dtype } = variable;
-  const { model, rowSize, storage } = variable[variableInternals];
+  const { name, shape } = variable;
+  const { model, rowSize } = variable[variableInternals];
   if (model !== undefined) {
     const expected = `a model variable: a slot has the rows of its own, here ${model.name}`;
     throw new ArgumentError({ argument: "variable", received: name, expected });
@@ -152,31 +152,27 @@ function checkResize(variable: Variable, rows: unknown, options: ResizeOptions):
       expected: "a variable with rows, not a scalar",
     });
   }
-  const most = mostRows(storage.memory, rowSize * dtypeInfo[dtype].bytes);
   const valid = typeof rows === "number" && Number.isSafeInteger(rows) && rows >= 0;
-  if (!valid || rows > most) {
-    throw new ArgumentError({ argument: "rows", received: rows, expected: `an integer from 0 to ${most}` });
+  if (!valid || rows > MOST_ROWS || !Number.isSafeInteger(rows * rowSize)) {
+    throw new ArgumentError({
+      argument: "rows",
+      received: rows,
+      expected: `an integer from 0 to ${MOST_ROWS}`,
+    });
   }
   checkOptions("resizeRows", options, { initializer: "initializer" });
-  if (!isInitializer(options.initializer)) {
-    const expected = '"zeros", "ones" or a function';
-    throw new OptionError({ argument: "initializer", received: options.initializer, expected });
-  }
-  checkWritten(variable, rows, options);
+  if (isInitializer(options.initializer)) return;
+  const expected = '"zeros", "ones" or a function';
+  throw new OptionError({ argument: "initializer", received: options.initializer, expected });
 }
 
-/** @throws ArgumentError when what is written for the new rows is more than the machine has */
-function checkWritten(variable: Variable, rows: number, options: ResizeOptions): void {
+/** Bytes that a resize writes, slots and all. */
+function writtenBytes(variable: Variable, rows: number, initializer: Initializer | undefined): number {
   const { rowSize, followers, ...internals } = variable[variableInternals];
-  const before = variable.shape[0]!;
-  const isZeros = (options.initializer ?? internals.initializer) === "zeros";
+  const isZeros = (initializer ?? internals.initializer) === "zeros";
   let perRow = isZeros ? 0 : rowSize * dtypeInfo[variable.dtype].bytes;
   for (const follower of followers) perRow += follower.writtenPerRow ?? 0;
-  const most = machineBytes();
-  if ((rows - before) * perRow <= most) return;
-  const why = `${perRow} bytes are written for each new row, and this machine has ${most}`;
-  const expected = `at most ${before + Math.floor(most / perRow)} rows, as ${why}`;
-  throw new ArgumentError({ argument: "rows", received: rows, expected });
+  return Math.max(0, rows - variable.shape[0]!) * perRow;
 }
 
 function isInitializer(value: unknown): boolean {
