@@ -146,7 +146,8 @@ export abstract class Optimizer extends OptimizerAttributes {
   /**
    * One step on the calling thread, which computes a share of it beside the worker threads once those are up
    * (`await runtime.ready()`). For offline loops.
-   * @throws as applyGradients; StateError while asynchronous steps of this optimizer are pending; StaleValuesError when
+   * @throws as applyGradients; StateError while asynchronous steps of this optimizer are pending, or threads write one of
+   *   the variables for a step of another optimizer: nothing has changed; StaleValuesError when
    *   values are on a device that the step needs on the CPU: `await runtime.synchronize()` first
    */
   applyGradientsSync(pairs: Iterable<GradientPair>, options: ApplyOptions = {}): void {

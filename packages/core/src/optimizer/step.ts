@@ -78,6 +78,7 @@ export function* performStep(
   const variables = step.pairs.map(({ variable }) => variable);
   const kernels = variables.map(step.kernelsOf);
   checkSlots(step, variables, kernels);
+  if (device.isBusy) refuseWhileWritten(variables, device);
   const letGo = holdAll(variables, step.slots);
   let ended: Promise<unknown> | undefined;
   try {
@@ -136,6 +137,17 @@ function checkSlots(
 
 function isGone(slot: Variable | undefined): boolean {
   return slot === undefined || slot.disposed;
+}
+
+/** @throws StateError in a synchronous step beside another optimizer's: both would write the same elements at a time */
+function refuseWhileWritten(variables: readonly Variable[], device: RuntimeInternals["device"]): void {
+  const written = variables.find((variable) =>
+    variable[variableInternals].storage.segments.some(({ home, block }) =>
+      device.isWriting(home.arena.id, block.offset),
+    ),
+  );
+  if (written === undefined) return;
+  throw new StateError(`An asynchronous step is writing ${written.name}: await it before a synchronous one.`);
 }
 
 /** @throws ArgumentError: a global norm over several dtypes is undefined, as in TensorFlow */

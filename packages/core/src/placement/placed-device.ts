@@ -21,6 +21,9 @@ export interface StepDevice {
   run(plan: StepPlan): Promise<StepOutcome>;
   /** Blocks the calling thread. */
   runSync(plan: StepPlan): StepOutcome;
+  /** Whether threads run a step that has not ended, and whether they are writing an array. */
+  readonly isBusy: boolean;
+  isWriting(memory: number, offset: number): boolean;
   /** Waits on the calling thread until no lane writes; false when a lane does not end. */
   settle(): boolean;
   /** Whether the row kernels of a dtype reach every memory, rather than one each. */
@@ -92,6 +95,14 @@ export class PlacedDevice extends AcceleratorHolder implements StepDevice {
     if (here.length > 0) this.cpu.runSync(partOf(plan, here, norm));
     if (this.copies.isJournalFull) this.replay();
     return outcomeOf(here.length > 0 ? "hybrid" : accelerator.kind, norm);
+  }
+
+  get isBusy(): boolean {
+    return this.cpu.isBusy;
+  }
+
+  isWriting(memory: number, offset: number): boolean {
+    return this.cpu.isWriting(memory, offset);
   }
 
   settle(): boolean {
