@@ -32,7 +32,12 @@ export class IndexedSlices implements IndexedSlicesLike {
   readonly denseShape?: readonly number[];
 
   /** @throws ArgumentError, ShapeError. What depends on the variable is checked by the step that uses it. */
-  constructor({ indices, values, denseShape }: IndexedSlicesLike) {
+  constructor(slices: IndexedSlicesLike) {
+    if (typeof slices !== "object" || slices === null) {
+      const expected = "an object with indices and values";
+      throw new ArgumentError({ argument: "slices", received: slices, expected });
+    }
+    const { indices, values, denseShape } = slices;
     if (!Array.isArray(indices) && !ArrayBuffer.isView(indices)) {
       const expected = "an Int32Array, Uint32Array, BigInt64Array or array of numbers";
       throw new ArgumentError({ argument: "indices", received: indices, expected });

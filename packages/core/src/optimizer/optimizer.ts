@@ -16,6 +16,7 @@ import { catchUpSync } from "../variable/catch-up.js";
 import { variableInternals } from "../variable/internals.js";
 import { catchUpAtLast } from "../variable/last-catch-up.js";
 import type { Variable } from "../variable/variable.js";
+import { checkApplyOptions } from "./apply-options.js";
 import { OptimizerAttributes, optimizerState } from "./attributes.js";
 import { type BegunStep, beginStep, type StepCall, type StepHooks } from "./begin.js";
 import { type OptimizerConfig, optionsFromConfig } from "./config.js";
@@ -296,7 +297,9 @@ export abstract class Optimizer extends OptimizerAttributes {
     this.dispose();
   }
 
-  #call(pairs: Iterable<GradientPair>, { skipGradientsAggregation = false }: ApplyOptions): StepCall {
+  #call(pairs: Iterable<GradientPair>, options: ApplyOptions): StepCall {
+    checkApplyOptions(options);
+    const { skipGradientsAggregation = false } = options;
     const list = pairList(pairs);
     const runtime = this[optimizerState].runtimeFor([list[0]![1]]);
     return { list, skipGradientsAggregation, runtime, rate: this[optimizerState].rate };
