@@ -1,4 +1,5 @@
 import {
+  type ArrivingGradients,
   type AveragePlan,
   type ClipPlan,
   type DType,
@@ -47,6 +48,8 @@ export interface PreparedStep {
   readonly average: AveragePlan | null;
   /** Whether an accelerator may take it. */
   readonly accelerated: boolean;
+  /** Gradients that are still being filled, where kernels take them as they are: of steps in kernels only. */
+  readonly arriving?: ArrivingGradients | undefined;
   /** All slots of the optimizer; none is freed while the step runs. */
   readonly slots: readonly Variable[];
   /** What new slots are to be filled with before anything reads them; undefined when the step made none. */
@@ -158,8 +161,8 @@ function planOf(
       written.push(...averaged(step, variable));
     }
   }
-  const { clip, average, accelerated } = step;
-  return { plan: { updates, clip, average, elements, accelerated }, written };
+  const { clip, average, accelerated, arriving } = step;
+  return { plan: { updates, clip, average, elements, accelerated, arriving }, written };
 }
 
 /** Runs a plan that writes all of some variables. Lazy averages count it. */

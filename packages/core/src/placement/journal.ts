@@ -1,5 +1,6 @@
 import {
   type AllSlices,
+  type ArrivingGradients,
   type AveragePlan,
   type ClipPlan,
   dtypeInfo,
@@ -45,6 +46,10 @@ export interface JournalEntry {
   inFlight: readonly UpdatePlan[] | undefined;
   /** The gradients one after another; of slices first the row numbers. */
   saved: Uint8Array | undefined;
+  /** Gradients that may still be on their way to where the step holds them: an entry without its gradients. */
+  readonly arriving: ArrivingGradients | undefined;
+  /** The step was undone: its device was lost before the gradients came. */
+  isUndone: boolean;
   /** As the step used it; a global norm becomes its factor as soon as that is known. */
   clip: ClipPlan;
   /** What a replay found. */
@@ -79,8 +84,18 @@ export class Journal {
     return this.#bytes;
   }
 
+  /** Whether gradients of a step have not come yet: a replay would undo it. */
+  get isWaiting(): boolean {
+    return this.#entries.some(isWaiting);
+  }
+
+  /** Resolves when the gradients of all steps have come; rejects when they do not. */
+  async arrivals(): Promise<void> {
+    await Promise.all(this.#entries.filter(isWaiting).map(({ arriving }) => arriving!.arrived));
+  }
+
   /** Notes a step at its launch. Its gradients are still to be kept. */
-  add({ updates, average, clip }: StepPlan, step: number): JournalEntry {
+  add({ updates, average, clip, arriving }: StepPlan, step: number): JournalEntry {
     const lazy = updates.flatMap(({ segments }) =>
       segments.map((segment) => lazyEntry(segment, this.#memory)),
     );
@@ -96,6 +111,8 @@ export class Journal {
       lazyBytes: lazy.reduce((sum, segment) => sum + lazyBytes(segment), 0),
       inFlight: updates,
       saved: undefined,
+      arriving,
+      isUndone: false,
       clip,
     };
     this.#entries.push(entry);
@@ -140,7 +157,10 @@ export class Journal {
     if (this.#entries.length === 0) this.#updates.clear();
   }
 
-  /** Does the steps again, first to last, those updates of them that are missing. */
+  /**
+   * Does the steps again, first to last, those updates of them that are missing. Steps whose gradients have not come are
+   * left out: nothing of them has come home, so that they have not happened then.
+   */
   replay(
     run: Run,
     isMissing: (update: UpdatePlan, step: number) => boolean,
@@ -151,6 +171,10 @@ export class Journal {
       if (!missing.includes(true)) continue;
       this.#catchUp(entry, missing);
       if (isCatchUp(entry)) continue;
+      if (isWaiting(entry)) {
+        entry.isUndone = true;
+        continue;
+      }
       try {
         this.#redo(entry, missing, run, false);
       } catch (error) {
@@ -192,6 +216,10 @@ export class Journal {
       room.release();
     }
   }
+}
+
+function isWaiting({ saved, arriving }: JournalEntry): boolean {
+  return saved === undefined && arriving !== undefined && !arriving.isHere;
 }
 
 /** The updates of an entry with their gradients in memory again; those that are not missing are as they are kept. */
