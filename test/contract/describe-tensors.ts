@@ -162,7 +162,7 @@ export function describeTensors(
       twin.dispose();
     });
 
-    test("steps in the queue, and gradients over the memory of variables: values are as of the call", async () => {
+    test("steps in the queue have the tensors of their calls, which are disposed by then", async () => {
       const weights = Variable.ones([64], { runtime });
       const optimizer = new Adagrad({ learningRate: 1, initialAccumulatorValue: 0, epsilon: 0, runtime });
       // Each is disposed before its step has begun.

@@ -94,11 +94,7 @@ export function rowNumbers(rows: number): string {
 }
 
 /** A copy of the row numbers, each an integer from 0 up to the number of rows. */
-export function checkIndices(
-  indices: RowIndices | TensorLike,
-  rows: number,
-  argument: string,
-): Uint32Array {
+export function checkIndices(indices: RowIndices | TensorLike, rows: number, argument: string): Uint32Array {
   const expected = rowNumbers(rows);
   const refuse = (position: number, received: unknown): never => {
     const message = `\`${argument}\`: expected ${expected}, got ${String(received)} at position ${position}`;

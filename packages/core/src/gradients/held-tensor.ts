@@ -13,7 +13,12 @@ export interface TensorUse {
 export function checkTensor(tensor: TensorLike, { argument, dtype }: TensorUse): void {
   if (tensor.isDisposed) {
     const message = `\`${argument}\`: the tensor was disposed.`;
-    throw new ArgumentError({ argument, received: tensor, expected: "a tensor that is not disposed", message });
+    throw new ArgumentError({
+      argument,
+      received: tensor,
+      expected: "a tensor that is not disposed",
+      message,
+    });
   }
   if (tensor.dtype !== dtype) {
     const expected = `a tensor of dtype ${dtype}`;

@@ -164,7 +164,10 @@ function checkTensors(gradient: TensorLike | IndexedSlicesLike, variable: Variab
 function checkShapesOf(gradient: TensorLike | IndexedSlicesLike, variable: Variable): void {
   const { shape } = variable;
   const uses = usesOf(variable, gradient);
-  if (!isIndexedSlices(gradient)) return checkTensorShape(gradient, shape, uses.values.argument);
+  if (!isIndexedSlices(gradient)) {
+    checkTensorShape(gradient, shape, uses.values.argument);
+    return;
+  }
   const { indices, values } = gradient;
   const count = isTensor(indices) ? (indices.shape[0] ?? 0) : indices.length;
   if (isTensor(indices)) checkTensorShape(indices, [count], uses.indices.argument);

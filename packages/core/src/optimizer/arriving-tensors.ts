@@ -1,5 +1,10 @@
 import { setImmediate } from "node:timers/promises";
-import { type ArrivingGradients, MemoryExhaustedError, type MemoryPool, type TypedArray } from "@shardgrad/workers";
+import {
+  type ArrivingGradients,
+  MemoryExhaustedError,
+  type MemoryPool,
+  type TypedArray,
+} from "@shardgrad/workers";
 import type { HeldTensor } from "../gradients/held-tensor.js";
 import type { TensorLike } from "../gradients/tensor.js";
 import { variableInternals } from "../variable/internals.js";

@@ -3,13 +3,13 @@ import { ClosedRuntimeError, StateError } from "../errors/index.js";
 import type { GradientAggregator } from "../gradients/aggregators.js";
 import type { GradientPair } from "../gradients/gradient.js";
 import { checkVariables, pairList } from "../gradients/pairs.js";
-import { TensorGradients } from "../gradients/tensor-gradients.js";
 import {
   type ComputedGradients,
   differentiate,
   type GradientTape,
   type LossWithGradients,
 } from "../gradients/tape.js";
+import { TensorGradients } from "../gradients/tensor-gradients.js";
 import { runtimeInternals } from "../runtime/internals.js";
 import type { Runtime } from "../runtime/runtime.js";
 import { type CustomSchedules, serializeSchedule } from "../schedules/index.js";

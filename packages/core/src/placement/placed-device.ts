@@ -110,7 +110,8 @@ export class PlacedDevice extends AcceleratorHolder implements StepDevice {
       norm = (await this.cpu.run(normPlan(plan))).globalNorm;
     }
     if (onDevice.length > 0) await this.#stage(accelerator, { ...plan, updates: onDevice });
-    if (plan.arriving?.isHere === false && !takesTensors(accelerator, plan, onDevice)) await plan.arriving.arrived;
+    if (plan.arriving?.isHere === false && !takesTensors(accelerator, plan, onDevice))
+      await plan.arriving.arrived;
     if (onDevice.length === 0 || this.accelerator !== accelerator) return this.#runHere(plan);
     // A synchronous call may have taken a variable off meanwhile.
     if (!accelerator.holds(onDevice)) return this.#run(plan);

@@ -24,7 +24,6 @@ export interface TfWebGpuBackend {
   };
 }
 
-
 /**
  * WebGPU on the device that tfjs computes on. Both put their work into the device's one queue, so that what is submitted
  * first is done first. tfjs submits late, in batches: whatever it has recorded goes before our writes, so that the
