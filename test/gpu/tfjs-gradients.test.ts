@@ -50,18 +50,35 @@ describe.each(tfBackends)("tensors of the application as gradients, %s", (backen
     },
   );
 
-  test("of another back end, or after a step on the CPU: by way of the host", async () => {
+  test("of another back end, from which tfjs takes them", async () => {
     const runtime = new Runtime({ device: "tfjs", tf, threads: 0 });
-    const other = tf.getBackend() === "cpu" ? "wasm" : "cpu";
     const twin = new Twin(runtime, { learningRate: 0.5 });
-    twin.add([4], [1, 2, 3, 4]);
-    await twin.step([{ dense: [1, 1, 1, 1] }]);
-    await tf.setBackend(other);
-    const gradient = tf.tensor1d([4, 3, 2, 1]);
+    const values = new Random(1).values(37);
+    twin.add([37], values);
+    await twin.step([{ dense: values }]);
+    await tf.setBackend(backend === "cpu" ? "wasm" : "cpu");
+    const gradient = tf.tensor1d(Float32Array.from(values));
     await gradient.data();
     await tf.setBackend(backend);
-    await twin.step([{ dense: [4, 3, 2, 1] }], { form: () => gradient });
+    await twin.optimizer.applyGradients([[gradient, twin.variables[0]!]]);
+    twin.reference.step([[{ dense: Float64Array.from(values, Math.fround) }, twin.oracles[0]!]]);
+    await runtime.synchronize();
     twin.expectSame();
+    gradient.dispose();
+    await runtime.close();
+  });
+
+  test("of a tfjs that does not tell where tensors are: by way of the host", async () => {
+    const { tf: module, given } = watched();
+    const runtime = new Runtime({ device: "tfjs", tf: { ...module, engine: undefined }, threads: 0 });
+    const weights = Variable.ones([37], { runtime });
+    const optimizer = new Adagrad({ runtime });
+    const gradient = tf.ones([37]);
+    await optimizer.applyGradients([[gradient, weights]]);
+    given.length = 0;
+    await optimizer.applyGradients([[gradient, weights]]);
+    expect(given).toContain(37);
+    expect(runtime.placement().device?.kind).toBe("tfjs");
     gradient.dispose();
     await runtime.close();
   });

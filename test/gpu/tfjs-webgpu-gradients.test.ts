@@ -77,10 +77,10 @@ describe.skipIf(missing !== undefined)(
     }
 
     test.each([
-      ["one small", [[50]], {}],
+      ["one small", [[1000]], {}],
       ["one large", [[20_000]], {}],
-      ["several, in one buffer", [[50], [7, 3], []], {}],
-      ["with a norm over all", [[50], [20_000], [9, 5]], { globalClipnorm: 0.5 }],
+      ["several, in one buffer", [[1000], [70, 30], []], {}],
+      ["with a norm over all", [[1000], [20_000], [90, 5]], { globalClipnorm: 0.5 }],
     ] as const)("%s: copied there, nothing goes up but numbers", async (_, shapes, options) => {
       const random = new Random(5);
       const twin = new Twin(runtime, { learningRate: 0.1, ...options });

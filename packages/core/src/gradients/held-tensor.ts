@@ -46,8 +46,13 @@ export class HeldTensor {
   #isRead = false;
   #isReleased = false;
 
+  /** @throws GradientReadError: tfjs cannot bring it to the back end that computes now */
   constructor(given: TensorLike, use: TensorUse) {
-    this.tensor = given.clone();
+    try {
+      this.tensor = given.clone();
+    } catch (cause) {
+      throw new GradientReadError(use.argument, { cause });
+    }
     this.tensor.kept = true;
     this.values = read(this.tensor, use);
     // Looked at by the step, which may end before.

@@ -51,16 +51,14 @@ export class ArrivingTensors implements ArrivingGradients {
     const length = held.tensor.shape.reduce((product, n) => product * n, 1);
     if (length === 0) return new Float32Array(0);
     const bytes = 4 * length;
-    const { block, release } = this.#memory.lend(bytes, home);
-    const { arena, offset } = block;
-    if (arena !== home.arena) {
-      release();
-      throw new MemoryExhaustedError(bytes);
-    }
+    const { arena } = home;
+    const block = arena.allocate(bytes, false);
+    if (block === undefined) throw new MemoryExhaustedError(bytes);
+    const { offset } = block;
     arena.lent.add(offset, bytes);
     this.#releases.push(() => {
       arena.lent.remove(offset);
-      release();
+      arena.release(block);
     });
     const array = this.#memory.view(block, "float32", length);
     this.#tensors.set(keyOf(arena.id, offset), held.tensor);
@@ -78,12 +76,14 @@ export class ArrivingTensors implements ArrivingGradients {
   /** Gives the arrays' memory back. */
   release(): void {
     this.#isReleased = true;
+    this.#coming.length = 0;
+    this.#tensors.clear();
     for (const release of this.#releases.splice(0)) release();
   }
 
   async #fill(): Promise<void> {
     let copied = 0;
-    for (const { held, array } of this.#coming) {
+    for (const { held, array } of [...this.#coming]) {
       const values = await held.values;
       for (let at = 0; at < array.length; at += CHUNK) {
         if (this.#isReleased) return;

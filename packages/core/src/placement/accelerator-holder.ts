@@ -141,7 +141,6 @@ export class AcceleratorHolder implements Residency {
     }
     try {
       await gatherRows(accelerator, segments, rowSize, rows, target);
-      await this.copies.counted();
       return true;
     } catch (error) {
       this.lose(error);

@@ -47,7 +47,7 @@ export interface JournalEntry {
   /** The gradients one after another; of slices first the row numbers. */
   saved: Uint8Array | undefined;
   /** Gradients that may still be on their way to where the step holds them: an entry without its gradients. */
-  readonly arriving: ArrivingGradients | undefined;
+  arriving: ArrivingGradients | undefined;
   /** The step was undone: its device was lost before the gradients came. */
   isUndone: boolean;
   /** As the step used it; a global norm becomes its factor as soon as that is known. */
@@ -139,6 +139,7 @@ export class Journal {
     }
     entry.saved = saved;
     entry.inFlight = undefined;
+    entry.arriving = undefined;
   }
 
   /** Keeps what is not yet kept of a step that ends, unless the step is not needed any more. */
@@ -146,6 +147,7 @@ export class Journal {
     if (entry.inFlight === undefined) return;
     if (this.#entries.includes(entry)) for (const _ of this.keep(entry));
     entry.inFlight = undefined;
+    entry.arriving = undefined;
   }
 
   /** Forgets the steps for which nothing is missing any more. */
@@ -218,8 +220,8 @@ export class Journal {
   }
 }
 
-function isWaiting({ saved, arriving }: JournalEntry): boolean {
-  return saved === undefined && arriving !== undefined && !arriving.isHere;
+function isWaiting({ arriving }: JournalEntry): boolean {
+  return arriving !== undefined && !arriving.isHere;
 }
 
 /** The updates of an entry with their gradients in memory again; those that are not missing are as they are kept. */

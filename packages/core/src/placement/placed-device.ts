@@ -186,7 +186,7 @@ export class PlacedDevice extends AcceleratorHolder implements StepDevice {
     if (plan.arriving?.isHere === false) {
       await plan.arriving.arrived.catch((error) => {
         // Without its gradients the step is undone: the device has done it, and cannot go on.
-        this.lose(error);
+        this.lose((error as Error).cause ?? error);
         throw error;
       });
     }
