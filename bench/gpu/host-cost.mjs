@@ -184,6 +184,31 @@ const lines = found.map(({ name, device, step, hold, holdP99 }) => [
 ]);
 console.log(table(columns, lines));
 
+/** A variable of 2^24 elements and its accumulator: the longest hold-ups while they go up with a first step, and come home. */
+async function measureMoves() {
+  const runtime = new Runtime({ device: "cuda", threads: 0 });
+  await runtime.ready();
+  const [goingUp, comingHome, reading] = [[], [], []].map((list) => /** @type {number[]} */ (list));
+  for (let i = 0; i < 10; i++) {
+    const large = Variable.zeros([2 ** 24], { runtime });
+    const gradient = runtime.allocate(large.size, "float32", { near: large }).fill(0.01);
+    const optimizer = new Adagrad({ runtime });
+    await optimizer.build([large]);
+    goingUp.push(await longestHold(() => optimizer.applyGradients([[gradient, large]]).then(() => {})));
+    reading.push(await longestHold(() => large.read().then(() => {})));
+    comingHome.push(await longestHold(() => runtime.synchronize()));
+    runtime.release(gradient);
+    optimizer.dispose();
+    large.dispose();
+  }
+  await runtime.close();
+  for (const [what, holds] of Object.entries({ goingUp, reading, comingHome })) {
+    const { median, p90 } = summarize(holds);
+    console.log(`2 arrays of 64 MiB, ${what}: held up for ${duration(median)}, p90 ${duration(p90)}`);
+  }
+}
+if (given.only === "" || given.only === "moves") await measureMoves();
+
 if (given.library === undefined && given.only === "") {
   process.env.NULL_DRIVER_COMPILE_MS = "300";
   const runtime = new Runtime({ device: "cuda", threads: 0 });

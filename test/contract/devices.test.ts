@@ -13,6 +13,7 @@ import {
 import { Random } from "../support/random.js";
 import { expectSameState, type State } from "../support/state.js";
 import { Twin } from "../support/twin.js";
+import { describeChanges } from "./describe-changes.js";
 import { describeDevice } from "./describe-device.js";
 import { describeGrowth } from "./describe-growth.js";
 import { describeLazy } from "./describe-lazy.js";
@@ -28,6 +29,11 @@ for (const threads of threadCounts) {
 // On more threads the property tests compare them.
 for (const threads of [0, 2]) {
   describeLazy(deviceName(threads), (options) => pooled(threads, options), { livesOn });
+  // On a device a synchronous step of a new optimizer runs on the CPU, where norms are added in another order.
+  describeChanges(deviceName(threads), (options) => pooled(threads, options), {
+    meansInFloat32,
+    sync: testedDevice === "auto",
+  });
 }
 
 for (const threads of [0, 2]) {

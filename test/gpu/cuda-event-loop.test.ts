@@ -5,22 +5,11 @@ import type { StepPlan } from "@shardgrad/workers";
 import { describe, expect, test } from "vitest";
 import { Random } from "../support/random.js";
 import { expectSameBits } from "../support/state.js";
+import { turnsDuring } from "../support/turns.js";
+import { DeviceArrays } from "./device-arrays.js";
 import { stubCuda } from "./stub-cuda.js";
 
 const stub = stubCuda();
-
-/** Turns of the event loop while something is awaited. */
-async function turnsDuring(work: () => Promise<unknown>): Promise<number> {
-  let [turns, running] = [0, true];
-  const turn = () => {
-    turns++;
-    if (running) setImmediate(turn);
-  };
-  setImmediate(turn);
-  await work();
-  running = false;
-  return turns;
-}
 
 describe.skipIf(typeof stub === "string")(
   `the event loop beside CUDA${typeof stub === "string" ? ` (${stub})` : ""}`,
@@ -52,6 +41,61 @@ describe.skipIf(typeof stub === "string")(
       backend.uploadInPlace(buffer, 0, gradient);
       expect(stub.takeLog().filter((line) => line.startsWith("cuMemHostRegister"))).toEqual([]);
       await backend.close();
+      expect(stub.left).toBe(0);
+    });
+
+    test("a large download comes part by part through a few pinned blocks", async () => {
+      stub.reset(3);
+      const backend = await stub.open();
+      const arrays = new DeviceArrays(backend);
+      const n = 5_000_001;
+      const values = Float32Array.from({ length: n }, (_, i) => i % 1009);
+      const [buffer, other] = [arrays.elements(values), arrays.room(4 * n)];
+      await backend.finished();
+      stub.takeLog();
+      const reading = arrays.read(buffer, n);
+      // A launch that writes the buffer in the middle of it: what is left is asked for before.
+      const copied = { source: other, target: buffer };
+      const launching = new Promise((resolve) => setTimeout(resolve, 2)).then(() =>
+        arrays.launch("copy", copied, { sourceOffset: 0, targetOffset: 0, elements: n }, 1),
+      );
+      expect(await turnsDuring(() => reading)).toBeGreaterThanOrEqual(8);
+      await launching;
+      expectSameBits(await reading, values, "as it was");
+      const log = stub.takeLog();
+      const registered = log.filter((line) => line.startsWith("cuMemHostRegister"));
+      expect(registered.length).toBeLessThanOrEqual(8);
+      expect(new Set(registered)).toEqual(new Set(["cuMemHostRegister_v2 1048576"]));
+      expect(log.some((line) => line.startsWith("cuMemHostUnregister"))).toBe(false);
+      expectSameBits(await arrays.read(buffer, n), new Float32Array(n), "afterwards");
+      // The buffer goes in the middle of it.
+      const last = arrays.read(buffer, n);
+      backend.free(buffer.buffer);
+      await backend.finished();
+      expectSameBits(await last, new Float32Array(n), "a buffer that went");
+      await backend.close();
+      expect(stub.left).toBe(0);
+    });
+
+    test("large downloads of a device that is lost, or closed, end", async () => {
+      for (const after of [0, 5, 9, 12]) {
+        stub.reset();
+        const backend = await stub.open();
+        const arrays = new DeviceArrays(backend);
+        const buffers = [1, 2].map(() => arrays.room(20_000_000));
+        await backend.finished();
+        stub.fail("cuMemcpyDtoHAsync_v2", 700, { after, sticky: true });
+        const reads = await Promise.allSettled(buffers.map((buffer) => arrays.read(buffer, 5_000_000)));
+        expect(reads.map(({ status }) => status)).toEqual(["rejected", "rejected"]);
+        await backend.close();
+      }
+      stub.reset();
+      const backend = await stub.open();
+      const arrays = new DeviceArrays(backend);
+      const buffer = arrays.elements(new Float32Array(5_000_000).fill(2));
+      const reading = arrays.read(buffer, 5_000_000);
+      await backend.close();
+      expect((await reading).every((value) => value === 2)).toBe(true);
       expect(stub.left).toBe(0);
     });
 

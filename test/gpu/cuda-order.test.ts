@@ -124,7 +124,7 @@ describe.skipIf(typeof stub === "string")(
       expect(read.map(([first]) => first)).toEqual([...buffers.keys()]);
       const log = stub.takeLog();
       expect(log.filter((line) => line.startsWith("cuMemHostRegister"))).toEqual([
-        "cuMemHostRegister_v2 262144",
+        "cuMemHostRegister_v2 1048576",
       ]);
       expect(log.filter((line) => line === "cuEventSynchronize").length).toBeLessThan(10);
       await backend.close();

@@ -64,7 +64,7 @@ describe("a table that is disposed of: its memory is left alone", () => {
     runtime.release(later);
   });
 
-  test("`read` does not wait, and gives rows up to date", async () => {
+  test("a `read` that has begun ends, and gives rows up to date", async () => {
     const { table, optimizer } = await behind();
     const values = table.read();
     table.dispose();

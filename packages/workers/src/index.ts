@@ -9,6 +9,7 @@ export { NORM_BLOCK } from "./kernels/table.js";
 export type { WasmMemory } from "./kernels/webassembly.js";
 export type { Arena, Block } from "./memory/arena.js";
 export { ARRAYS_BESIDE, type Home, MemoryPool, type Residency } from "./memory/memory-pool.js";
+export { TemporaryBlocks } from "./memory/temporary-blocks.js";
 export type * from "./plan/accelerator.js";
 export type * from "./plan/contract.js";
 export { LAZY_BLOCK_BYTES, lazyNumbers, lazyWords, OVERWRITE_FLAG, powerTable } from "./plan/lazy-block.js";

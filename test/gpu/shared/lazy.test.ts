@@ -199,6 +199,40 @@ describe.skipIf(missing !== undefined)(`lazy averages on a device${missing ? ` (
     await runtime.close();
   });
 
+  test("a read is as of its call, whatever synchronous steps do meanwhile", async () => {
+    const sizes = { shapes: [[9000, 40]] as const, slices: 40 };
+    const { runtime, model, same } = await models({ emaOverwriteFrequency: 2 }, {}, sizes);
+    for (const s of [1, 2, 4]) for (const each of [model, same]) await each.step(s);
+    const arraysOf = ({ tables, optimizer }: Model) => [tables[0]!, optimizer.averages[0]!];
+    const rows = [8999, 0, 4500, 7];
+    for (const [i, s] of [5, 7, 8, 10].entries()) {
+      const array = arraysOf(model)[i % 2]!;
+      const expected = arraysOf(same)[i % 2]!;
+      const coming = i < 2 ? array.read() : array.gatherAsync(rows);
+      const values = i < 2 ? await expected.read() : expected.gather(rows);
+      for (const each of [model, same]) await each.step(s, "sync");
+      expect(Buffer.compare(bytesOf(await coming), bytesOf(values)), `before step ${s}`).toBe(0);
+    }
+    await model.expectSame(same, runtime, "afterwards");
+    await runtime.close();
+  });
+
+  test("rows that are copied in parts are as before or after a synchronous step that comes between", async () => {
+    const sizes = { shapes: [[9000, 40]] as const, slices: 4000 };
+    const { runtime, model, same } = await models({ emaOverwriteFrequency: 2 }, {}, sizes);
+    for (const s of [1, 2, 4]) for (const each of [model, same]) await each.step(s);
+    await runtime.synchronize();
+    const rows = Uint32Array.from({ length: 9000 }, (_, row) => 8999 - row);
+    const expected = (): Float32Array => same.optimizer.averages[0]!.gather(rows);
+    const coming = model.optimizer.averages[0]!.gatherAsync<Float32Array>(rows);
+    const before = expected();
+    await new Promise(setImmediate);
+    for (const each of [model, same]) await each.step(5, "sync");
+    const after = expected();
+    expect((await coming).findIndex((value, i) => value !== before[i] && value !== after[i])).toBe(-1);
+    await runtime.close();
+  });
+
   test("overwrites that rows have missed are not lost with the optimizer", async () => {
     const { runtime, model, same } = await models();
     for (let s = 0; s < 8; s++) for (const each of [model, same]) await each.step(s);
@@ -220,6 +254,10 @@ describe.skipIf(missing !== undefined)(`lazy averages on a device${missing ? ` (
     await runtime.close();
   });
 });
+
+function bytesOf({ buffer, byteOffset, byteLength }: ArrayBufferView): Uint8Array {
+  return new Uint8Array(buffer, byteOffset, byteLength);
+}
 
 /** Takes all that is left of the memories that there are; what is returned gives it back. */
 function fill(runtime: Runtime): () => void {

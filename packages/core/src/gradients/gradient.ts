@@ -26,10 +26,20 @@ export type CheckedGradient =
 
 /** @throws ShapeError, DtypeError, IndexError, ArgumentError: the gradient does not fit the variable, or is a tensor. */
 export function checkGradient(gradient: Gradient, variable: Variable): CheckedGradient {
+  // The usual case at once. A getter of typed arrays says which they are, so what looks like one is not taken for it.
+  if (ArrayBuffer.isView(gradient) && fits(gradient, variable)) return { kind: "dense", values: gradient };
   if (isIndexedSlices(gradient)) return checkSlices(gradient, variable);
   const argument = `gradient of ${variable.name}`;
   return { kind: "dense", values: checkValues(gradient, variable.shape, variable, argument) };
 }
+
+/** Whether an array has the variable's dtype and size; false for a Float16Array, whose bits are taken. */
+function fits(array: TypedArray, { dtype, size }: Variable): boolean {
+  const tag = (array as unknown as Record<symbol, string>)[Symbol.toStringTag];
+  return tag === tags[dtype] && array.length === size;
+}
+
+const tags = { float32: "Float32Array", float64: "Float64Array", float16: "Uint16Array" };
 
 function checkSlices(slices: IndexedSlicesLike, variable: Variable): CheckedGradient {
   const { shape, name } = variable;

@@ -6,10 +6,11 @@ import { variableInternals } from "../variable/internals.js";
 import type { Variable } from "../variable/variable.js";
 import { optimizerState } from "./attributes.js";
 import type { OptimizerConfig } from "./config.js";
+import { driveSync } from "./drive.js";
 import { type FromConfigOptions, Optimizer } from "./optimizer.js";
 import { checkNumber, type OptimizerOptions } from "./options.js";
 import { internalsOf } from "./slots.js";
-import { driveSync, type KernelUpdate, performStep, type StepGradient } from "./step.js";
+import { type KernelUpdate, performStep, type StepGradient } from "./step.js";
 
 /** How slices of the same row are combined: see {@link AdagradOptions.duplicateIndices}. */
 export type DuplicateIndices = "perSlice" | "perRow";

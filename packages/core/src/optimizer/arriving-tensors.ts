@@ -1,12 +1,15 @@
-import { setImmediate } from "node:timers/promises";
 import {
+  type Arena,
   type ArrivingGradients,
   MemoryExhaustedError,
   type MemoryPool,
+  TemporaryBlocks,
   type TypedArray,
+  viewOf,
 } from "@shardgrad/workers";
 import type { HeldTensor } from "../gradients/held-tensor.js";
 import type { TensorLike } from "../gradients/tensor.js";
+import { eventLoopTurn } from "../runtime/event-loop-share.js";
 import { variableInternals } from "../variable/internals.js";
 import type { Variable } from "../variable/variable.js";
 
@@ -19,7 +22,8 @@ export class ArrivingTensors implements ArrivingGradients {
   readonly #coming: { readonly held: HeldTensor; readonly array: TypedArray }[] = [];
   /** By place. */
   readonly #tensors = new Map<number, TensorLike>();
-  readonly #releases: (() => void)[] = [];
+  readonly #blocks = new TemporaryBlocks();
+  readonly #lent: { readonly arena: Arena; readonly offset: number }[] = [];
   #arrived: Promise<void> = Promise.resolve();
   #isHere = false;
   #isReleased = false;
@@ -52,15 +56,12 @@ export class ArrivingTensors implements ArrivingGradients {
     if (length === 0) return new Float32Array(0);
     const bytes = 4 * length;
     const { arena } = home;
-    const block = arena.allocate(bytes, false);
-    if (block === undefined) throw new MemoryExhaustedError(bytes);
-    const { offset } = block;
+    const offset = this.#blocks.take(arena, bytes);
+    if (offset < 0) throw new MemoryExhaustedError(bytes);
+    // What is lent is used in place.
     arena.lent.add(offset, bytes);
-    this.#releases.push(() => {
-      arena.lent.remove(offset);
-      arena.release(block);
-    });
-    const array = this.#memory.view(block, "float32", length);
+    this.#lent.push({ arena, offset });
+    const array = viewOf("float32", this.#memory.bufferOf(arena), offset, length);
     this.#tensors.set(keyOf(arena.id, offset), held.tensor);
     this.#coming.push({ held, array });
     return array;
@@ -78,7 +79,8 @@ export class ArrivingTensors implements ArrivingGradients {
     this.#isReleased = true;
     this.#coming.length = 0;
     this.#tensors.clear();
-    for (const release of this.#releases.splice(0)) release();
+    for (const { arena, offset } of this.#lent.splice(0)) arena.lent.remove(offset);
+    this.#blocks.release();
   }
 
   async #fill(): Promise<void> {
@@ -92,7 +94,7 @@ export class ArrivingTensors implements ArrivingGradients {
         copied += part.length;
         if (copied < CHUNK) continue;
         copied = 0;
-        await setImmediate();
+        await eventLoopTurn();
       }
     }
     this.#isHere = !this.#isReleased;

@@ -67,6 +67,7 @@ export function beginStep(call: StepCall, state: OptimizerState, hooks: StepHook
     clip: state.clip,
     average,
     accelerated: state.options.jitCompile,
+    known: state.known,
     arriving: call.arriving,
     slots: [...state.slots.all],
     pending,

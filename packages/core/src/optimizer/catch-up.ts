@@ -1,5 +1,6 @@
 import type { StepOutcome, StepPlan } from "@shardgrad/workers";
 import { StateError } from "../errors/index.js";
+import type { CheckedPair } from "../gradients/pairs.js";
 import { variableInternals } from "../variable/internals.js";
 import { catchUpOf, type LazyAverage } from "../variable/lazy-average.js";
 import type { Variable } from "../variable/variable.js";
@@ -19,6 +20,7 @@ export function ownLazy(step: PreparedStep, variable: Variable): LazyAverage | u
  * @throws StateError
  */
 export function* catchUp(step: PreparedStep): Generator<StepRequest, void, StepOutcome | undefined> {
+  if (!step.pairs.some(isKeptLazily)) return;
   for (const { variable } of step.pairs) refuseWhilePassing(variable);
   const needed = step.pairs.map(({ gradient, variable }) => {
     const { lazy } = variable[variableInternals];
@@ -48,6 +50,10 @@ function* executing(
   } finally {
     for (const lazy of lazies) lazy.passing = false;
   }
+}
+
+function isKeptLazily({ variable }: CheckedPair): boolean {
+  return variable[variableInternals].lazy !== undefined;
 }
 
 /** A synchronous step can come while threads bring its table up to date, by the same rows. */

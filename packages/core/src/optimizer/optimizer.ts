@@ -20,9 +20,10 @@ import type { Variable } from "../variable/variable.js";
 import { OptimizerAttributes, optimizerState } from "./attributes.js";
 import { type BegunStep, beginStep, type StepCall, type StepHooks } from "./begin.js";
 import { type OptimizerConfig, optionsFromConfig } from "./config.js";
+import { driveAsync, driveSync } from "./drive.js";
 import type { OptimizerOptions } from "./options.js";
 import { copyOf, copyValues, internalsOf } from "./slots.js";
-import { driveAsync, driveSync, type KernelUpdate, performStep, type StepGradient } from "./step.js";
+import { type KernelUpdate, performStep, type StepGradient } from "./step.js";
 import { TensorStep } from "./tensor-step.js";
 
 export interface ApplyOptions {
@@ -288,6 +289,7 @@ export abstract class Optimizer extends OptimizerAttributes {
   dispose(): void {
     const state = this[optimizerState];
     state.disposed = true;
+    state.known.clear();
     // Overwrites that rows have missed would be lost with the averages.
     catchUpAtLast(
       state.lazies,
@@ -302,7 +304,7 @@ export abstract class Optimizer extends OptimizerAttributes {
 
   #call(pairs: Iterable<GradientPair>, { skipGradientsAggregation = false }: ApplyOptions): StepCall {
     const list = pairList(pairs);
-    const runtime = this[optimizerState].runtimeFor(list.map(([, variable]) => variable));
+    const runtime = this[optimizerState].runtimeFor([list[0]![1]]);
     return { list, skipGradientsAggregation, runtime, rate: this[optimizerState].rate };
   }
 

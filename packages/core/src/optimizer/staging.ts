@@ -7,6 +7,7 @@ import {
   MemoryExhaustedError,
   type MemoryPool,
   type SegmentGradient,
+  TemporaryBlocks,
   type TypedArray,
   viewOf,
 } from "@shardgrad/workers";
@@ -15,6 +16,7 @@ import type { CheckedGradient } from "../gradients/gradient.js";
 import type { CheckedPair } from "../gradients/pairs.js";
 import { variableInternals } from "../variable/internals.js";
 import type { StorageSegment } from "../variable/storage.js";
+import { writeNumbers } from "../variable/values.js";
 import type { Variable } from "../variable/variable.js";
 import { asWords, copyInto, type Words, wordsOf } from "./copy-values.js";
 import { countSlices, dealSlices, type Finder, finderOf } from "./deal-slices.js";
@@ -23,7 +25,7 @@ import { countSlices, dealSlices, type Finder, finderOf } from "./deal-slices.js
 const CHUNK = 262_144;
 
 /** What a gradient costs beside its elements, in elements. */
-const EACH = 1024;
+const EACH = 256;
 
 /** Yielded where an asynchronous step lets the event loop run. */
 export const PAUSE = Symbol("pause");
@@ -40,6 +42,7 @@ export interface StagingOptions {
 export class Staging {
   readonly #memory: MemoryPool;
   readonly #options: StagingOptions;
+  readonly #blocks = new TemporaryBlocks();
   readonly #releases: (() => void)[] = [];
   #copied = 0;
 
@@ -80,16 +83,24 @@ export class Staging {
       const [segment] = segments as readonly [StorageSegment];
       const { count } = segment;
       if (gradient.kind !== "dense" || segments.length > 1 || this.#copied + count + EACH > CHUNK) return;
-      const found = this.#inPlace(gradient.values, segment);
-      if (found !== undefined) staged.push([{ kind: "dense", offset: found }]);
-      else {
-        const { offset } = this.#allocate(segment, count * dtypeInfo[variable.dtype].bytes);
-        copyInto(variable, this.view(variable, segment, offset, count), gradient.values, 0);
+      let offset = this.#inPlace(gradient.values, segment);
+      if (offset === undefined) {
+        offset = this.#copySmall(gradient.values, variable.dtype, segment.home.arena, count);
         this.#copied += count;
-        staged.push([{ kind: "dense", offset }]);
       }
+      staged.push([{ kind: "dense", offset }]);
       this.#copied += EACH;
     }
+  }
+
+  #copySmall(values: TypedArray | readonly number[], dtype: DType, arena: Arena, count: number): number {
+    const { bytes } = dtypeInfo[dtype];
+    const offset = this.#blocks.take(arena, count * bytes);
+    if (offset < 0) throw new MemoryExhaustedError(count * bytes);
+    const whole = this.#memory.wholeOf(arena, dtype);
+    if (ArrayBuffer.isView(values)) whole.set(values, offset / bytes);
+    else writeNumbers(dtype, whole.subarray(offset / bytes, offset / bytes + count), values);
+    return offset;
   }
 
   /** A view of staged values that belong to a segment. */
@@ -98,6 +109,7 @@ export class Staging {
   }
 
   release(): void {
+    this.#blocks.release();
     for (const release of this.#releases) release();
     this.#releases.length = 0;
   }
@@ -291,9 +303,7 @@ export class Staging {
   }
 
   #tryAllocate(arena: Arena, bytes: number): Block | undefined {
-    const block = arena.allocate(bytes, false);
-    if (block !== undefined) this.#releases.push(() => arena.release(block));
-    return block;
+    return this.#blocks.takeBlock(arena, bytes);
   }
 
   /** In the `first` memory if it has room, or else where there is some, in a new one at last. */

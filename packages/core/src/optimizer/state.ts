@@ -6,6 +6,7 @@ import type { LearningRateSchedule } from "../schedules/index.js";
 import { variableInternals } from "../variable/internals.js";
 import { LazyAverage } from "../variable/lazy-average.js";
 import type { Variable } from "../variable/variable.js";
+import { KnownUpdates } from "./known-updates.js";
 import { type CheckedOptions, checkRate, isSchedule, type OptimizerOptions } from "./options.js";
 import { Slots } from "./slots.js";
 
@@ -16,6 +17,7 @@ export class OptimizerState {
   readonly clip: ClipPlan;
   readonly schedule: LearningRateSchedule | undefined;
   readonly slots = new Slots();
+  readonly known = new KnownUpdates();
   /** Position of each model variable in the list that the optimizer was built with. */
   readonly index = new Map<Variable, number>();
   averages: readonly Variable[] = [];
@@ -89,7 +91,8 @@ export class OptimizerState {
 
   /** @throws UnknownVariableError for a variable that the optimizer was not built with */
   checkKnown(variables: readonly Variable[]): void {
-    const unknown = variables.find((variable) => !this.index.has(variable));
+    let unknown: Variable | undefined;
+    for (const variable of variables) if (!this.index.has(variable)) unknown ??= variable;
     if (unknown === undefined) return;
     const message =
       `The optimizer cannot recognize variable ${unknown.name}. This usually means that you're reusing an ` +
@@ -117,6 +120,7 @@ export class OptimizerState {
   /** Takes back a build, and the slots after the first `count`. */
   undoBuild(count: number): void {
     this.slots.dropFrom(count);
+    this.known.clear();
     this.averages = [];
     this.index.clear();
     this.built = false;

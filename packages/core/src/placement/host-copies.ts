@@ -1,5 +1,6 @@
 import type { Accelerator, MemoryPool, StepPlan, UpdatePlan } from "@shardgrad/workers";
 import { Journal, type JournalEntry } from "./journal.js";
+import { type Landing, Landings } from "./landings.js";
 import { noteAveraged, withBehind } from "./lazy-tables.js";
 import { bytesAt } from "./replay-room.js";
 import { isHome, type Resident, Residents } from "./residents.js";
@@ -13,6 +14,9 @@ export interface ArrayPlace {
 /** Bytes of gradients that are kept by default, or what lives on the device if that is more. */
 const JOURNAL_BYTES = 512 << 20;
 
+/** Bytes copied between two looks at the event loop: some tenths of a millisecond. */
+const LANDING_BYTES = 2 << 20;
+
 /**
  * The host's copies of the arrays that live on an accelerator, and the journal of what they lack: together always
  * everything that was done. `launched` and `replay` are one turn of the event loop each.
@@ -20,6 +24,7 @@ const JOURNAL_BYTES = 512 << 20;
 export class HostCopies {
   readonly residents = new Residents();
   readonly journal: Journal;
+  readonly #landings = new Landings();
   readonly #memory: MemoryPool;
   readonly #journalBytes: number | undefined;
   /** Number of the last step on the accelerator. */
@@ -70,7 +75,7 @@ export class HostCopies {
 
   /**
    * Makes the copies of arrays, and of what steps change together with them, current.
-   * @param isValid - whether what came may be written: not when a replay has done it meanwhile
+   * @param isValid - whether what comes may be written: not when the accelerator is gone
    * @throws (rejects) what the accelerator rejects with; copies that have not come are as they were
    */
   async refresh(
@@ -83,7 +88,7 @@ export class HostCopies {
     if (groups.size > 0) this.journal.prune((update, step) => this.#isMissing(update, step));
   }
 
-  /** A group is written all at once, when all of it has come: a device lost on the way leaves the old copies whole. */
+  /** A group is written when all of it has come: a device lost on the way leaves the old copies whole. */
   async #download(
     accelerator: Accelerator,
     group: readonly Resident[],
@@ -97,13 +102,33 @@ export class HostCopies {
     });
     const values = await Promise.all(coming);
     await this.counted();
+    await this.#landings.land(this.#land(group, values, version, isValid));
+  }
+
+  /** Copies the values of a step. They are current at the end, not before. */
+  *#land(
+    group: readonly Resident[],
+    values: readonly Uint8Array[],
+    version: number,
+    isValid: () => boolean,
+  ): Landing {
     if (!isValid()) return;
-    group.forEach((resident, i) => {
-      const { memory, offset, bytes, mirrored } = resident;
-      if (this.residents.get(memory, offset) !== resident || mirrored >= version || isHome(resident)) return;
-      this.bytes(memory, offset, bytes).set(values[i]!);
-      resident.mirrored = version;
-    });
+    const isWanted = (resident: Resident) =>
+      this.residents.get(resident.memory, resident.offset) === resident &&
+      resident.mirrored < version &&
+      !isHome(resident);
+    let copied = 0;
+    for (const [i, resident] of group.entries()) {
+      for (let at = 0; at < resident.bytes && isWanted(resident); at += LANDING_BYTES) {
+        const part = values[i]!.subarray(at, at + LANDING_BYTES);
+        this.bytes(resident.memory, resident.offset + at, part.length).set(part);
+        copied += part.length;
+        if (copied < LANDING_BYTES) continue;
+        copied = 0;
+        yield;
+      }
+    }
+    for (const resident of group) if (isWanted(resident)) resident.mirrored = version;
   }
 
   /**
@@ -111,6 +136,7 @@ export class HostCopies {
    * are known to be.
    */
   replay(run: (plan: StepPlan) => { readonly globalNorm?: number }): void {
+    this.#landings.finish();
     const isMissing = (update: UpdatePlan, step: number) => this.#isMissing(update, step);
     this.journal.replay(run, isMissing, ({ updates, step }) => {
       for (const resident of this.ofUpdates(updates)) resident.mirrored = Math.max(resident.mirrored, step);

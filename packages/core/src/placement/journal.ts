@@ -56,6 +56,11 @@ export interface JournalEntry {
   globalNorm?: number;
 }
 
+/** What an entry has of its plan's kind. */
+interface Noted
+  extends Pick<JournalEntry, "updates" | "slices" | "lazy" | "all" | "bytes" | "lazyBytes">,
+    Pick<StepPlan, "alike"> {}
+
 const DENSE = -1;
 const NONE = -2;
 
@@ -73,6 +78,8 @@ export class Journal {
   readonly #memory: MemoryPool;
   readonly #updates = new JournalUpdates();
   #entries: JournalEntry[] = [];
+  /** Of the last step. */
+  #noted: Noted | undefined;
   #bytes = 0;
 
   constructor(memory: MemoryPool) {
@@ -95,20 +102,19 @@ export class Journal {
   }
 
   /** Notes a step at its launch. Its gradients are still to be kept. */
-  add({ updates, average, clip, arriving }: StepPlan, step: number): JournalEntry {
-    const lazy = updates.flatMap(({ segments }) =>
-      segments.map((segment) => lazyEntry(segment, this.#memory)),
-    );
+  add(plan: StepPlan, step: number): JournalEntry {
+    const { updates, average, clip, arriving } = plan;
+    const noted = this.#note(plan);
     const entry: JournalEntry = {
       step,
-      updates: this.#updates.of(updates),
+      updates: noted.updates,
       learningRate: updates[0]!.learningRate,
       average,
-      slices: updates.flatMap(({ segments }) => segments.map(slicesOf)),
-      lazy,
-      all: updates.map((update) => allOf(update)?.count ?? 0),
-      bytes: gradientBytes(updates),
-      lazyBytes: lazy.reduce((sum, segment) => sum + lazyBytes(segment), 0),
+      slices: noted.slices,
+      lazy: noted.lazy,
+      all: noted.all,
+      bytes: noted.bytes,
+      lazyBytes: noted.lazyBytes,
       inFlight: updates,
       saved: undefined,
       arriving,
@@ -118,6 +124,24 @@ export class Journal {
     this.#entries.push(entry);
     this.#bytes += entry.bytes + entry.lazyBytes;
     return entry;
+  }
+
+  /** What entries of plans that are alike share. */
+  #note({ updates, alike }: StepPlan): Noted {
+    if (alike !== undefined && this.#noted?.alike === alike) return this.#noted;
+    const lazy = updates.flatMap(({ segments }) =>
+      segments.map((segment) => lazyEntry(segment, this.#memory)),
+    );
+    this.#noted = {
+      alike,
+      updates: this.#updates.of(updates),
+      slices: updates.flatMap(({ segments }) => segments.map(slicesOf)),
+      lazy,
+      all: updates.map((update) => allOf(update)?.count ?? 0),
+      bytes: gradientBytes(updates),
+      lazyBytes: lazy.reduce((sum, segment) => sum + lazyBytes(segment), 0),
+    };
+    return this.#noted;
   }
 
   /** Copies the gradients of a step that is about to let go of them, a part each time the next value is asked for. */
@@ -156,7 +180,7 @@ export class Journal {
       updates.some((update) => isMissing(update, step)),
     );
     this.#bytes = this.#entries.reduce((sum, { bytes, lazyBytes: more }) => sum + bytes + more, 0);
-    if (this.#entries.length === 0) this.#updates.clear();
+    if (this.#entries.length === 0) this.#forget();
   }
 
   /**
@@ -189,7 +213,12 @@ export class Journal {
     }
     this.#entries = [];
     this.#bytes = 0;
+    this.#forget();
+  }
+
+  #forget(): void {
     this.#updates.clear();
+    this.#noted = undefined;
   }
 
   /** What rows that are kept lazily had missed before the step. */
@@ -287,23 +316,38 @@ function slicesOf({ gradient }: SegmentPlan): number {
   return gradient.kind === "dense" ? DENSE : NONE;
 }
 
-/** Where the gradients of updates lie, in the order in which they are kept. */
-function* gradientParts(updates: readonly UpdatePlan[]) {
+interface GradientPart {
+  readonly memory: number;
+  readonly offset: number;
+  length: number;
+}
+
+/** Where the gradients of updates lie, in the order in which they are kept; what follows each other there is one part. */
+function gradientParts(updates: readonly UpdatePlan[]): GradientPart[] {
+  const parts: GradientPart[] = [];
+  let last: GradientPart | undefined;
+  const add = (memory: number, offset: number, length: number): void => {
+    if (last !== undefined && last.memory === memory && last.offset + last.length === offset) {
+      last.length += length;
+      return;
+    }
+    last = { memory, offset, length };
+    parts.push(last);
+  };
   for (const update of updates) {
     const { segments, dtype, rowSize } = update;
     const element = dtypeInfo[dtype].bytes;
     for (const { memory, count, gradient } of segments) {
-      if (gradient.kind === "dense") yield { memory, offset: gradient.offset, length: count * element };
+      if (gradient.kind === "dense") add(memory, gradient.offset, count * element);
       else if (gradient.kind === "slices") {
-        yield { memory, offset: gradient.indices, length: gradient.count * 4 };
-        yield { memory, offset: gradient.values, length: gradient.count * rowSize * element };
+        add(memory, gradient.indices, gradient.count * 4);
+        add(memory, gradient.values, gradient.count * rowSize * element);
       }
     }
     const all = allOf(update);
-    if (all !== undefined) {
-      yield { memory: all.memory, offset: all.values, length: all.count * rowSize * element };
-    }
+    if (all !== undefined) add(all.memory, all.values, all.count * rowSize * element);
   }
+  return parts;
 }
 
 /** The bytes of `gradientParts`. */

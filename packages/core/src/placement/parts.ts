@@ -10,12 +10,13 @@ import {
 /** The same step, only to take its norm: in the order and arithmetic of the CPU alone. */
 export function normPlan(plan: StepPlan): StepPlan {
   const updates = plan.updates.map((update) => ({ ...update, operation: "norm" as const }));
-  return { ...plan, updates, average: null };
+  return { ...plan, updates, average: null, alike: undefined };
 }
 
 /** A part of a step; with the global norm over all of it, if that is known. */
 export function partOf(plan: StepPlan, updates: readonly UpdatePlan[], norm: number | undefined): StepPlan {
-  return { ...plan, updates, clip: knownClip(plan.clip, norm, updates[0]!) };
+  const alike = updates === plan.updates ? plan.alike : undefined;
+  return { ...plan, updates, clip: knownClip(plan.clip, norm, updates[0]!), alike };
 }
 
 /** Clipping by a global norm that is known is a factor. */

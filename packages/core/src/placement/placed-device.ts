@@ -7,6 +7,7 @@ import {
   type UpdatePlan,
 } from "@shardgrad/workers";
 import { StaleValuesError } from "../errors/index.js";
+import { eventLoopTurn } from "../runtime/event-loop-share.js";
 import { AcceleratorHolder } from "./accelerator-holder.js";
 import type { JournalEntry } from "./journal.js";
 import { isCatchUp } from "./lazy-tables.js";
@@ -33,6 +34,16 @@ export interface StepDevice {
  * the journal and the residents are one turn, and so is replaying.
  */
 export class PlacedDevice extends AcceleratorHolder implements StepDevice {
+  /** The last plan all updates of which were decided on, and had their room there already. */
+  #allThere:
+    | {
+        readonly alike: object | undefined;
+        readonly accelerator: Accelerator;
+        readonly generation: number | undefined;
+        readonly revision: number;
+      }
+    | undefined;
+
   /** A device takes the slices of a table from the memories of its segments. */
   reachesAll(dtype: DType): boolean {
     return this.accelerator === undefined && !this.options.named && this.cpu.reachesAll(dtype);
@@ -51,14 +62,16 @@ export class PlacedDevice extends AcceleratorHolder implements StepDevice {
     // A synchronous step cannot bring anything home or wait for room: each variable is computed where it is.
     const onDevice = isCatchUp(plan)
       ? this.#behindThere(plan, accelerator)
-      : plan.updates.filter(
-          (update) =>
-            plan.accelerated &&
-            hostOnly(update) === undefined &&
-            update.place !== "cpu" &&
-            accelerator.refusal(update) === undefined &&
-            accelerator.holds([update]),
-        );
+      : plan.accelerated && this.#isAllThere(plan, accelerator)
+        ? plan.updates
+        : plan.updates.filter(
+            (update) =>
+              plan.accelerated &&
+              hostOnly(update) === undefined &&
+              update.place !== "cpu" &&
+              accelerator.refusal(update) === undefined &&
+              accelerator.holds([update]),
+          );
     const here = without(plan.updates, onDevice);
     const residents = this.copies.residents.together(this.copies.ofUpdates(here));
     if (!residents.every(isHome)) throw new StaleValuesError();
@@ -114,7 +127,7 @@ export class PlacedDevice extends AcceleratorHolder implements StepDevice {
       await plan.arriving.arrived;
     if (onDevice.length === 0 || this.accelerator !== accelerator) return this.#runHere(plan);
     // A synchronous call may have taken a variable off meanwhile.
-    if (!accelerator.holds(onDevice)) return this.#run(plan);
+    if (!this.#isAllThere(plan, accelerator) && !accelerator.holds(onDevice)) return this.#run(plan);
     return this.#runBoth(plan, accelerator, onDevice, here, norm);
   }
 
@@ -125,8 +138,21 @@ export class PlacedDevice extends AcceleratorHolder implements StepDevice {
     );
   }
 
-  /** The updates that have their room on the accelerator now. */
-  async #prepared(plan: StepPlan, accelerator: Accelerator): Promise<UpdatePlan[]> {
+  /** Whether a plan is alike one whose updates were all found to run on the accelerator, and nothing has changed since. */
+  #isAllThere({ alike }: StepPlan, accelerator: Accelerator): boolean {
+    const known = this.#allThere;
+    return (
+      alike !== undefined &&
+      known?.alike === alike &&
+      known.accelerator === accelerator &&
+      known.revision === this.policy.revision &&
+      known.generation !== undefined &&
+      known.generation === accelerator.generation
+    );
+  }
+
+  /** The updates that have their room on the accelerator now; the plan's own list if all of them have. */
+  async #prepared(plan: StepPlan, accelerator: Accelerator): Promise<readonly UpdatePlan[]> {
     const { residents } = this.copies;
     if (residents.wereAsked || this.policy.countsAsked) {
       for (const update of plan.updates) {
@@ -134,10 +160,17 @@ export class PlacedDevice extends AcceleratorHolder implements StepDevice {
         if (asked !== undefined) this.policy.asked(update, asked);
       }
     }
+    if (this.#isAllThere(plan, accelerator)) return plan.updates;
     for (;;) {
       const updates = plan.updates.filter((update) => this.policy.isForDevice(update, plan, accelerator));
       try {
-        if (!accelerator.holds(updates)) await accelerator.prepare(updates);
+        if (accelerator.holds(updates)) {
+          if (updates.length < plan.updates.length) return updates;
+          const { generation } = accelerator;
+          this.#allThere = { alike: plan.alike, accelerator, generation, revision: this.policy.revision };
+          return plan.updates;
+        }
+        await accelerator.prepare(updates);
         return this.accelerator === accelerator ? updates : [];
       } catch (error) {
         // The largest that is not there yet is the first to do without.
@@ -214,9 +247,9 @@ export class PlacedDevice extends AcceleratorHolder implements StepDevice {
   }
 
   /** On the CPU, which waits for gradients that are on their way. @throws (rejects) GradientReadError: nothing has changed */
-  async #runHere(plan: StepPlan): Promise<StepOutcome> {
-    if (plan.arriving?.isHere === false) await plan.arriving.arrived;
-    return this.cpu.run(plan);
+  #runHere(plan: StepPlan): Promise<StepOutcome> {
+    if (plan.arriving?.isHere !== false) return this.cpu.run(plan);
+    return plan.arriving.arrived.then(() => this.cpu.run(plan));
   }
 
   /** Enqueues a step and notes it, in one turn. Throws before anything has changed, or not at all. */
@@ -251,10 +284,4 @@ function without(updates: readonly UpdatePlan[], others: readonly UpdatePlan[]):
   const left = new Set(updates);
   for (const other of others) left.delete(other);
   return [...left].filter(({ segments }) => segments.length > 0);
-}
-
-function eventLoopTurn(): Promise<void> {
-  return new Promise((resolve) => {
-    setImmediate(resolve);
-  });
 }

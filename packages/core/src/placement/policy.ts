@@ -33,6 +33,7 @@ export class PlacementPolicy {
   readonly #refused = new Map<number, string>();
   readonly #askedInARow = new Map<number, number>();
   readonly #named: boolean;
+  #revision = 0;
 
   /** @param named - the device was asked for by name: everything that can go there does */
   constructor(named: boolean) {
@@ -50,8 +51,14 @@ export class PlacementPolicy {
     return device === "gpu";
   }
 
+  /** Changes when a variable is decided on otherwise than by where it lives and what its update says. */
+  get revision(): number {
+    return this.#revision;
+  }
+
   /** Keeps a variable on the CPU from now on. */
   refuse(update: UpdatePlan, reason: string): void {
+    this.#revision++;
     this.#refused.set(update.pin, reason);
   }
 

@@ -20,8 +20,13 @@ export class EventLoopShare {
       return undefined;
     }
     if (now - this.#burstStart < LONGEST_BURST) return undefined;
-    return new Promise((resolve) => {
-      setImmediate(resolve);
-    });
+    return eventLoopTurn();
   }
+}
+
+/** Resolves in the event loop's next turn. */
+export function eventLoopTurn(): Promise<void> {
+  return new Promise((resolve) => {
+    setImmediate(resolve);
+  });
 }

@@ -2,6 +2,8 @@ import { type DType, dtypeInfo, type TypedArray } from "@shardgrad/workers";
 import { ArgumentError, DtypeError, ShapeError } from "../errors/index.js";
 import { checkIndices } from "../gradients/gradient.js";
 import type { RowIndices } from "../gradients/indexed-slices.js";
+import type { PlacedDevice } from "../placement/placed-device.js";
+import { eventLoopTurn } from "../runtime/event-loop-share.js";
 import { runtimeInternals } from "../runtime/internals.js";
 import { gatherLazily } from "./gather-lazily.js";
 import type { VariableInternals } from "./internals.js";
@@ -91,23 +93,31 @@ export function gatherInQueue(
     reader.checkRows(indices);
     storage.hold();
     try {
-      if (placed?.has(storage.segments)) {
-        const { buffer, byteOffset, byteLength } = out;
-        const bytes = new Uint8Array(buffer, byteOffset, byteLength);
-        const gathered = internals.lazy?.behind
-          ? gatherLazily(placed, internals, internals.lazy, indices, out)
-          : placed.gather(storage.segments, rowSize, indices, bytes);
-        if (await gathered) return;
-      }
       await share.turn();
       for (let at = 0; at < indices.length; at += step) {
-        if (at > 0) await new Promise((resolve) => setImmediate(resolve));
+        if (at > 0) await eventLoopTurn();
+        // Again each time: a synchronous step may have been done there meanwhile.
+        while (placed?.isAway(storage.segments))
+          if (await gatherFromDevice(placed, internals, indices, out)) return;
         reader.gather(indices, at, Math.min(at + step, indices.length), target);
       }
     } finally {
       storage.letGo();
     }
   });
+}
+
+/** False when the current values are not there, or not any more. */
+function gatherFromDevice(
+  placed: PlacedDevice,
+  internals: VariableInternals,
+  rows: Uint32Array,
+  out: TypedArray,
+): Promise<boolean> {
+  const { lazy, storage, rowSize } = internals;
+  if (lazy?.behind) return gatherLazily(placed, internals, lazy, rows, out);
+  const { buffer, byteOffset, byteLength } = out;
+  return placed.gather(storage.segments, rowSize, rows, new Uint8Array(buffer, byteOffset, byteLength));
 }
 
 /** All values as numbers, nested by shape. */

@@ -29,6 +29,8 @@ export interface VariableInternals {
   readonly followers: Set<RowFollower>;
   /** Averages that are brought up to date row by row: of this variable, or kept in it. At most one. */
   lazy?: LazyAverage | undefined;
+  /** Of the last list of variables that was checked and has this one: a list that names it twice meets its own mark. */
+  mark?: object | undefined;
   /** Shows another number of rows: the one place where segments and shape of a variable, or of a slot, change. */
   publish(rows: number, plan: StoragePlan): void;
 }

@@ -15,6 +15,7 @@ import {
   laterOf,
   type VariableOptions,
 } from "./options.js";
+import type { StoragePlan } from "./resize-plan.js";
 import { Storage } from "./storage.js";
 import { type NestedArray, rowSizeOf, sizeOf } from "./values.js";
 import type { Variable } from "./variable.js";
@@ -29,6 +30,36 @@ export interface NewVariable {
 }
 
 let created = 0;
+
+/**
+ * A class for speed: object literals that hold a function are each of a hidden class of their own, which made steps over
+ * many variables several times slower. Functions and accessors are kept out of its fields for the same reason.
+ */
+class Internals implements VariableInternals {
+  readonly followers = new Set<never>();
+  lazy: VariableInternals["lazy"] = undefined;
+  mark: VariableInternals["mark"] = undefined;
+  readonly #publish: VariableInternals["publish"];
+
+  constructor(
+    readonly name: string,
+    readonly storage: Storage,
+    readonly runtime: Runtime,
+    readonly rowSize: number,
+    readonly header: VariableHeader,
+    readonly model: VariableInternals | undefined,
+    readonly pin: number,
+    public place: VariableInternals["place"],
+    readonly initializer: VariableInternals["initializer"],
+    publish: VariableInternals["publish"],
+  ) {
+    this.#publish = publish;
+  }
+
+  publish(rows: number, plan: StoragePlan): void {
+    this.#publish(rows, plan);
+  }
+}
 
 /**
  * Checks everything, takes the memory and fills it.
@@ -66,14 +97,18 @@ export function makeVariable(
       if (later === undefined) fill(view, start);
       else later.push({ view, start, fill });
     }
-    const internals = {
-      ...{ name: options.name ?? "Variable", storage, runtime, rowSize, pin: created++, header, publish },
-      initializer: isInitializer(initialValue) ? initialValue : "zeros",
-      model: model?.[variableInternals],
-      followers: new Set<never>(),
-      lazy: undefined,
-      place: options.device ?? "auto",
-    } as const;
+    const internals = new Internals(
+      options.name ?? "Variable",
+      storage,
+      runtime,
+      rowSize,
+      header,
+      model?.[variableInternals],
+      created++,
+      options.device ?? "auto",
+      isInitializer(initialValue) ? initialValue : "zeros",
+      publish,
+    );
     return { shape: Object.freeze([...shape]), dtype, internals, model };
   } catch (error) {
     storage.release();

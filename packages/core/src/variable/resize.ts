@@ -1,5 +1,6 @@
 import { MemoryExhaustedError } from "@shardgrad/workers";
 import { ArgumentError, ClosedRuntimeError, OptionError, ShapeError, StateError } from "../errors/index.js";
+import { eventLoopTurn } from "../runtime/event-loop-share.js";
 import { runtimeInternals } from "../runtime/internals.js";
 import { checkOptions } from "../schedules/options.js";
 import { fillInParts } from "./fill-in-parts.js";
@@ -25,7 +26,6 @@ export async function resizeInTurn(variable: Variable, rows: number, options: Re
     if (turn !== undefined) await turn;
     const { storage } = variable[variableInternals];
     if (placed?.has(storage.segments)) await placed.leave(storage.segments);
-    for (let reads = storage.readsEnded(); reads !== undefined; reads = storage.readsEnded()) await reads;
     for (const _ of resize(variable, rows, options)) await eventLoopTurn();
   });
 }
@@ -48,7 +48,8 @@ function* resize(
   { initializer }: ResizeOptions,
 ): Generator<void, void, unknown> {
   refuseWhenDisposed(variable);
-  const { storage, followers, publish, ...internals } = variable[variableInternals];
+  const internals = variable[variableInternals];
+  const { storage, followers } = internals;
   if (storage.inUse) throw new StateError(`${variable.name} cannot be resized in the middle of a step.`);
   const before = variable.shape[0]!;
   if (rows === before) return;
@@ -74,9 +75,9 @@ function* resize(
   // together: to them it happens at once.
   const { plan } = planned;
   writeWithSlots(variable, () => {
-    if (rows < before) publish(rows, plan);
+    if (rows < before) internals.publish(rows, plan);
     for (const part of prepared.values()) part.commit();
-    if (rows > before) publish(rows, plan);
+    if (rows > before) internals.publish(rows, plan);
   });
   storage.letGo();
 }
@@ -170,10 +171,4 @@ function isInitializer(value: unknown): boolean {
 
 function internalsOf(variable: Variable) {
   return variable[variableInternals].runtime[runtimeInternals];
-}
-
-function eventLoopTurn(): Promise<void> {
-  return new Promise((resolve) => {
-    setImmediate(resolve);
-  });
 }

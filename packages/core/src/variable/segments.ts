@@ -28,22 +28,43 @@ export interface StorageSegment {
   readonly room: SegmentRoom;
 }
 
-/** A segment whose elements may leave for a device: who asks for them here is told when they did. */
+/**
+ * A segment whose elements may leave for a device: who asks for them here is told when they did. A class, as object
+ * literals with an accessor are each of a hidden class of their own, and steps look at every segment.
+ */
+class GuardedSegment implements StorageSegment {
+  readonly start: number;
+  readonly count: number;
+  readonly home: Home;
+  readonly block: Block;
+  readonly versions: RowVersions;
+  readonly room: SegmentRoom;
+  readonly #memory: MemoryPool;
+  readonly #view: TypedArray;
+
+  constructor(memory: MemoryPool, dtype: DType, segment: Omit<StorageSegment, "view">) {
+    this.start = segment.start;
+    this.count = segment.count;
+    this.home = segment.home;
+    this.block = segment.block;
+    this.versions = segment.versions;
+    this.room = segment.room;
+    this.#memory = memory;
+    this.#view = viewOf(dtype, memory.bufferOf(this.home.arena), this.block.offset, this.count);
+  }
+
+  get view(): TypedArray {
+    this.#memory.residency?.hostAccess(this.home.arena.id, this.block.offset);
+    return this.#view;
+  }
+}
+
 export function segmentOf(
   memory: MemoryPool,
   dtype: DType,
   segment: Omit<StorageSegment, "view">,
 ): StorageSegment {
-  const { home, block, count } = segment;
-  const view = viewOf(dtype, memory.bufferOf(home.arena), block.offset, count);
-  const { start, versions, room } = segment;
-  return {
-    ...{ start, count, home, block, versions, room },
-    get view() {
-      memory.residency?.hostAccess(home.arena.id, block.offset);
-      return view;
-    },
-  };
+  return new GuardedSegment(memory, dtype, segment);
 }
 
 /** What a segment's block has room for; the same object for all sizes that the segment takes. */

@@ -23,9 +23,6 @@ export class Storage {
   #users = 0;
   #releaseWanted = false;
   #freed = false;
-  /** Reads under way. */
-  #reads = 0;
-  readonly #whenRead: (() => void)[] = [];
   readonly #whenFreed: (() => void)[] = [];
 
   private constructor(memory: MemoryPool, dtype: DType, placements: Iterable<Placement>) {
@@ -115,42 +112,22 @@ export class Storage {
     for (const { home, block } of this.#segments) residency.hostRead(home.arena.id, block.offset);
   }
 
-  /** Resolves when no read is under way; undefined when none is. */
-  readsEnded(): Promise<void> | undefined {
-    if (this.#reads === 0) return undefined;
-    return new Promise((resolve) => {
-      this.#whenRead.push(resolve);
-    });
-  }
-
   /**
-   * Copies the current values, wherever they are. `target` has an element for each of the storage's.
-   * @param readHost - copies them where the host has them all, before the call returns
+   * Copies the current values that are on a device, and with them what the host has. `target` has an element for each of
+   * the storage's.
    */
-  async read(target: TypedArray, readHost: () => void): Promise<void> {
+  async readDevice(target: TypedArray): Promise<void> {
     const { buffer, byteOffset, BYTES_PER_ELEMENT } = target;
-    this.hold();
-    this.#reads++;
-    try {
-      // Asked of all before the first is waited for: no step comes in between.
-      const coming = this.#segments.map(({ start, count, home, block }) => {
-        const at = byteOffset + start * BYTES_PER_ELEMENT;
-        const bytes = new Uint8Array(buffer, at, count * BYTES_PER_ELEMENT);
-        return this.memory.residency?.read(home.arena.id, block.offset, bytes);
-      });
-      if (coming.every((fromDevice) => fromDevice === undefined)) {
-        readHost();
-        return;
-      }
-      // Only then the view is asked for: values that are on a device have none.
-      this.#segments.forEach((segment, i) => {
-        if (coming[i] === undefined) target.set(segment.view, segment.start);
-      });
-      await Promise.all(coming);
-    } finally {
-      this.letGo();
-      if (--this.#reads === 0) for (const wake of this.#whenRead.splice(0)) wake();
-    }
+    // Asked of all before the first is waited for: no step comes in between.
+    const coming = this.#segments.map((segment) => {
+      const { start, count, home, block } = segment;
+      const at = byteOffset + start * BYTES_PER_ELEMENT;
+      const bytes = new Uint8Array(buffer, at, count * BYTES_PER_ELEMENT);
+      const fromDevice = this.memory.residency?.read(home.arena.id, block.offset, bytes);
+      if (fromDevice === undefined) target.set(segment.view, start);
+      return fromDevice;
+    });
+    await Promise.all(coming);
   }
 
   #free(): void {

@@ -1,10 +1,9 @@
-import { dtypeInfo, type TypedArray, viewOf } from "@shardgrad/workers";
+import type { TypedArray } from "@shardgrad/workers";
 import { ArgumentError, StateError } from "../errors/index.js";
 import { runtimeInternals } from "../runtime/internals.js";
 import { AttachedVariable, type AttachOptions } from "./attached.js";
 import { describe } from "./describe.js";
-import { readLazily } from "./gather-lazily.js";
-import { readableOf, type VariableHandle } from "./handle.js";
+import type { VariableHandle } from "./handle.js";
 import {
   type Initializer,
   initialValues,
@@ -18,9 +17,9 @@ import { type VariableInternals, variableInternals } from "./internals.js";
 import { catchUpAsync, catchUpSync } from "./lazy-average.js";
 import { besideOptions, type VariableOptions } from "./options.js";
 import { refuseWhenDisposed } from "./read-guard.js";
+import { readInQueue } from "./read-values.js";
 import { ReadableVariable } from "./readable-variable.js";
 import { type ResizeOptions, resizeAtOnce, resizeInTurn } from "./resize.js";
-import { targetOf } from "./row-layout.js";
 import { tensorInQueue } from "./tensor.js";
 import type { NestedArray } from "./values.js";
 import { writeNow } from "./writes.js";
@@ -102,33 +101,18 @@ export class Variable extends ReadableVariable {
   }
 
   /**
-   * A copy of the present values, wherever the variable lives: from a device as after the steps that have ended, of this
-   * machine's memory row by row as `gather`.
+   * A copy of all values, wherever the variable lives, between two steps of the runtime's queue: as the asynchronous steps
+   * called before have left them. Large ones are copied in parts, with turns of the event loop between.
    *
    * @returns a typed array of `size` elements; float16 as bit patterns
-   * @throws (rejects) DisposedVariableError, StateError as `gather`; as `materialize` where averages are kept lazily on a device
+   * @throws (rejects) DisposedVariableError, StateError as `gather`; ClosedRuntimeError when the runtime is closed before its turn
    * @example
    * import { Variable } from "@shardgrad/core";
    * console.log(await new Variable([[1, 2], [3, 4]]).read()); // Float32Array(4) [ 1, 2, 3, 4 ]
    */
   async read(): Promise<TypedArray> {
     refuseWhenDisposed(this);
-    const internals = this[variableInternals];
-    const coming = readLazily(internals);
-    if (coming !== undefined) {
-      const values = await coming;
-      if (values !== undefined) return values;
-      refuseWhenDisposed(this);
-    }
-    const { storage } = internals;
-    const { bytes } = dtypeInfo[this.dtype];
-    const target = viewOf(this.dtype, new ArrayBuffer(this.size * bytes), 0, this.size);
-    await storage.read(target, () => {
-      storage.refuseStale();
-      const { layout, reader, rows } = readableOf(this, internals);
-      reader.readRows(0, rows, targetOf(layout, target));
-    });
-    return target;
+    return readInQueue(this);
   }
 
   /**

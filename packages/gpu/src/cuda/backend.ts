@@ -5,7 +5,7 @@ import { ALIGNMENT } from "../backend/contract.js";
 import { DeviceLostError } from "../errors.js";
 import type { GpuKernelName } from "../kernels/table.js";
 import { versionOf } from "./device.js";
-import { DownloadStaging } from "./downloads.js";
+import { Downloads } from "./downloads.js";
 import type { CudaDriver } from "./driver.js";
 import type { Events } from "./events.js";
 import { ArgumentWriter, MOST_THREADS, shapeOf } from "./kernels.js";
@@ -40,7 +40,7 @@ export class CudaBackend implements GpuBackend {
   readonly #memory: DeviceMemory;
   readonly #pinned: PinnedMemory;
   readonly #uploads: UploadStaging;
-  readonly #downloads: DownloadStaging;
+  readonly #downloads: Downloads;
   readonly #argument: ArgumentWriter;
   readonly #compute: number;
   readonly #copies: number;
@@ -80,7 +80,13 @@ export class CudaBackend implements GpuBackend {
     this.#memory = new DeviceMemory(driver);
     this.#pinned = new PinnedMemory(driver, pinLimit);
     this.#uploads = new UploadStaging(driver, events, this.#pinned, this.#copies);
-    this.#downloads = new DownloadStaging(driver, this.#pinned);
+    this.#downloads = new Downloads(this.#pinned, {
+      enqueue: (buffer, into, address) => this.#enqueueDownload(buffer, into, address),
+      ended: async (event) => {
+        await this.#wait(event);
+        this.#events.give(event);
+      },
+    });
     this.#argument = new ArgumentWriter(driver);
   }
 
@@ -111,6 +117,7 @@ export class CudaBackend implements GpuBackend {
 
   /** The memory is given back when the device no longer uses it. */
   free(buffer: GpuBuffer): void {
+    this.#downloads.flush([buffer as CudaBuffer]);
     this.#memory.free(buffer, this.#enqueued);
   }
 
@@ -140,44 +147,17 @@ export class CudaBackend implements GpuBackend {
   async download(buffer: GpuBuffer, byteOffset: number, target: ArrayBufferView): Promise<void> {
     if (target.byteLength === 0) return;
     const bytes = new Uint8Array(target.buffer, target.byteOffset, target.byteLength);
-    const { event, landing } = this.#guarded(() => {
-      this.#joinUploads();
-      const landing = this.#downloads.landing(bytes);
-      let from = (buffer as CudaBuffer).address + byteOffset;
-      try {
-        for (const part of landing.parts) {
-          this.#driver.call("cuMemcpyDtoHAsync_v2", part, from, part.length, this.#compute);
-          from += part.length;
-        }
-        this.#markUse([buffer as CudaBuffer]);
-        return { event: this.#record(), landing };
-      } catch (error) {
-        landing.given();
-        throw error;
-      }
-    });
-    try {
-      await this.#wait(event);
-    } catch (error) {
-      this.#enter();
-      landing.given();
-      throw error;
-    }
-    this.#events.give(event);
-    // Others may have made another context the current one since the work was seen to have ended.
-    this.#enter();
-    landing.arrived();
+    const { address } = buffer as CudaBuffer;
+    await this.#downloads.download(buffer as CudaBuffer, address + byteOffset, bytes);
   }
 
   launch(commands: readonly Command[]): void {
     if (commands.length === 0) return;
     this.#guarded(() => {
+      const used = commands.flatMap(({ buffers }) => buffers.map(({ buffer }) => buffer as CudaBuffer));
+      this.#downloads.flush(used);
       this.#joinUploads();
-      const used: CudaBuffer[] = [];
-      for (const command of commands) {
-        for (const { buffer } of command.buffers) used.push(buffer as CudaBuffer);
-        if (command.count > 0) this.#launchOne(command);
-      }
+      for (const command of commands) if (command.count > 0) this.#launchOne(command);
       this.#markUse(used);
     });
   }
@@ -208,11 +188,21 @@ export class CudaBackend implements GpuBackend {
     return this.#guarded(() => this.#events.elapsed(start, end));
   }
 
+  #enqueueDownload(buffer: CudaBuffer, into: Uint8Array, address: number): number {
+    return this.#guarded(() => {
+      this.#joinUploads();
+      this.#driver.call("cuMemcpyDtoHAsync_v2", into, address, into.length, this.#compute);
+      this.#markUse([buffer]);
+      return this.#record();
+    });
+  }
+
   /** Copies within the device by the driver's own means, as a measure of its memory. */
   copyOnDevice(from: GpuBuffer, to: GpuBuffer, bytes: number): void {
     this.#guarded(() => {
       this.#joinUploads();
       const [source, target] = [from as CudaBuffer, to as CudaBuffer];
+      this.#downloads.flush([target]);
       this.#driver.call("cuMemcpyDtoDAsync_v2", target.address, source.address, bytes, this.#compute);
       this.#markUse([source, target]);
     });
@@ -233,6 +223,7 @@ export class CudaBackend implements GpuBackend {
   }
 
   async #close(): Promise<void> {
+    await this.#downloads.ended();
     if (this.#gone === undefined) await this.finished().catch(() => {});
     this.#gone ??= "it was closed";
     await Promise.allSettled(this.#waiting);
@@ -250,6 +241,7 @@ export class CudaBackend implements GpuBackend {
   ): void {
     if (source.byteLength === 0) return;
     this.#guarded(() => {
+      this.#downloads.flush([buffer as CudaBuffer]);
       const { address, lastUse } = buffer as CudaBuffer;
       if (lastUse > this.#copiesSaw) {
         this.#driver.call("cuStreamWaitEvent", this.#copies, this.#used[lastUse % USE_EVENTS]!, 0);

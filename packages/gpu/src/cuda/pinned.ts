@@ -45,7 +45,7 @@ export class PinnedMemory {
   pin(view: ArrayBufferView): void {
     const start = this.#driver.addressOf(view);
     const end = start + view.byteLength;
-    if (!this.#covered(start, end)) this.#pin(view.buffer, this.floor(start), this.ceil(end));
+    if (!this.#covered(start, end)) this.#pin(view.buffer, this.#floor(start), this.#ceil(end));
   }
 
   /** Pins a part of what is not pinned of a view; true when there may be more to pin. */
@@ -54,31 +54,17 @@ export class PinnedMemory {
     if (gap === undefined) return false;
     const from = this.#driver.addressOf(view) + gap.offset;
     const partEnd = (Math.floor(from / PART_BYTES) + 1) * PART_BYTES;
-    return this.#pin(view.buffer, this.floor(from), this.ceil(Math.min(partEnd, from + gap.bytes)));
+    return this.#pin(view.buffer, this.#floor(from), this.#ceil(Math.min(partEnd, from + gap.bytes)));
   }
 
   /** Pinned memory of its own pages, where it can be pinned. */
   allocate(bytes: number): Uint8Array {
-    const view = this.pages(bytes);
+    // On its pages nothing else lies: it is pinned as a whole or not at all.
+    const buffer = new ArrayBuffer(this.#ceil(bytes) + this.#driver.pageBytes);
+    const start = this.#driver.addressOf(new Uint8Array(buffer));
+    const view = new Uint8Array(buffer, this.#ceil(start) - start, bytes);
     this.pin(view);
     return view;
-  }
-
-  /** Memory on whose pages nothing else lies, so that it is pinned as a whole or not at all. */
-  pages(bytes: number): Uint8Array {
-    const buffer = new ArrayBuffer(this.ceil(bytes) + this.#driver.pageBytes);
-    const start = this.#driver.addressOf(new Uint8Array(buffer));
-    return new Uint8Array(buffer, this.ceil(start) - start, bytes);
-  }
-
-  /** The beginning of an address' page. */
-  floor(address: number): number {
-    return address - (address % this.#driver.pageBytes);
-  }
-
-  /** The end of an address' page, or the address itself where a page begins. */
-  ceil(address: number): number {
-    return this.floor(address + this.#driver.pageBytes - 1);
   }
 
   /** Which parts of a view are pinned. A copy must not cross from one to another. */
@@ -107,6 +93,16 @@ export class PinnedMemory {
     this.#ranges.length = 0;
     this.#held.clear();
     this.#bytes = 0;
+  }
+
+  /** The beginning of an address' page. */
+  #floor(address: number): number {
+    return address - (address % this.#driver.pageBytes);
+  }
+
+  /** The end of an address' page, or the address itself where a page begins. */
+  #ceil(address: number): number {
+    return this.#floor(address + this.#driver.pageBytes - 1);
   }
 
   #covered(start: number, end: number): boolean {

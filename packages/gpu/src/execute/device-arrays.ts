@@ -1,3 +1,4 @@
+import { setImmediate } from "node:timers/promises";
 import {
   type DType,
   dtypeInfo,
@@ -21,6 +22,8 @@ export interface DeviceArray {
   readonly pieces: readonly { readonly place: Place; readonly start: number; readonly count: number }[];
   /** Whether the device's copy is current: else it goes up before the next launch. Only DeviceArrays changes it. */
   current: boolean;
+  /** How often the host may have written it. Only DeviceArrays changes it. */
+  changes: number;
 }
 
 /** The arrays of an update that has this segment. */
@@ -39,6 +42,9 @@ export function arraysOf({ rowwise }: UpdatePlan, segment: SegmentPlan): Segment
   ];
   return arrays.filter(({ offset }) => offset !== 0);
 }
+
+/** Bytes that go up between two turns of the event loop: some tenths of a millisecond. */
+const PART = 2 << 20;
 
 /** The arrays that live on the device. A place never changes, nor is it given to another, while `generation` is the same. */
 export class DeviceArrays {
@@ -90,7 +96,7 @@ export class DeviceArrays {
       for (const { place } of pieces) this.#heaps[role].free(place);
       throw error;
     }
-    const made = { role, memory: segment.memory, offset, dtype, pieces, current: false };
+    const made = { role, memory: segment.memory, offset, dtype, pieces, current: false, changes: 0 };
     this.#arrays.set(keyOf(segment.memory, offset), made);
     this.#generation++;
     this.#behind++;
@@ -100,7 +106,9 @@ export class DeviceArrays {
   /** The host has written the array, or may. */
   changed(memory: number, offset: number): void {
     const array = this.get(memory, offset);
-    if (array?.current !== true) return;
+    if (array === undefined) return;
+    array.changes++;
+    if (!array.current) return;
     array.current = false;
     this.#behind++;
   }
@@ -120,9 +128,10 @@ export class DeviceArrays {
     const known = this.get(memory, offset);
     const pieces = [{ place, start: 0, count }];
     const { role, current } = known ?? { role: "variable", current: false };
+    // What is going up to the old place in parts ends: it finds another array here.
     if (known === undefined) this.#behind++;
     this.#generation++;
-    this.#arrays.set(keyOf(memory, offset), { role, memory, offset, dtype, pieces, current });
+    this.#arrays.set(keyOf(memory, offset), { role, memory, offset, dtype, pieces, current, changes: 0 });
     for (const { place: before } of known?.pieces ?? []) this.#heaps[known!.role].free(before);
   }
 
@@ -143,6 +152,32 @@ export class DeviceArrays {
       const source = this.#host.bytes(array.memory, array.offset + start * bytes, count * bytes);
       this.#backend.upload(place.buffer, place.offset, source);
     }
+    array.current = true;
+    this.#behind--;
+  }
+
+  /**
+   * The same of a large array in parts, with turns of the event loop between. Leaves it to the next launch when it was
+   * changed, brought up or dropped meanwhile.
+   */
+  async bringUpInParts(array: DeviceArray): Promise<void> {
+    const { memory, offset, pieces, dtype, changes } = array;
+    const { bytes } = dtypeInfo[dtype];
+    if (pieces.reduce((sum, { count }) => sum + count * bytes, 0) <= PART) return;
+    for (const { place, start, count } of pieces) {
+      for (let at = 0; at < count * bytes; at += PART) {
+        const length = Math.min(PART, count * bytes - at);
+        const isSame = this.get(memory, offset) === array && array.changes === changes;
+        if (!isSame || array.current) return;
+        this.#backend.upload(
+          place.buffer,
+          place.offset + at,
+          this.#host.bytes(memory, offset + start * bytes + at, length),
+        );
+        await setImmediate();
+      }
+    }
+    if (this.get(memory, offset) !== array || array.changes !== changes || array.current) return;
     array.current = true;
     this.#behind--;
   }

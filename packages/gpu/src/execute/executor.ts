@@ -68,6 +68,10 @@ export class GpuExecutor implements Accelerator {
     return undefined;
   }
 
+  get generation(): number {
+    return this.#arrays.generation;
+  }
+
   holds(updates: readonly UpdatePlan[]): boolean {
     for (const { segments } of updates) {
       for (const { memory, variable, accumulator, average } of segments) {
@@ -109,6 +113,7 @@ export class GpuExecutor implements Accelerator {
   }
 
   async stage(plan: StepPlan): Promise<void> {
+    if (!this.#arrays.areCurrent) await this.#bringUpInParts(plan);
     await this.#rows.group(plan);
     if (this.#backend.readyInPlace === undefined) return;
     for (const bytes of largeGradients(plan, this.#host)) await this.#backend.readyInPlace(bytes);
@@ -220,6 +225,17 @@ export class GpuExecutor implements Accelerator {
   /** What the step collected for the kernels to read, gradients apart. */
   #sendTables(): void {
     for (const { buffer, bytes } of this.#buffers.uploads()) this.#backend.upload(buffer, 0, bytes);
+  }
+
+  async #bringUpInParts({ updates }: StepPlan): Promise<void> {
+    for (const update of updates) {
+      for (const segment of update.segments) {
+        for (const { offset } of arraysOf(update, segment)) {
+          const array = this.#arrays.get(segment.memory, offset);
+          if (array !== undefined && !array.current) await this.#arrays.bringUpInParts(array);
+        }
+      }
+    }
   }
 
   #bringUp(update: UpdatePlan): void {

@@ -17,6 +17,27 @@ interface Known {
   readonly layout: Layout;
   /** Where the tables lie on the device for good: as of the second step of the kind. */
   kept: ReadonlyMap<Table, Binding> | undefined;
+  /** The last plan of the kind. */
+  plan: PlanKind;
+}
+
+/** What says without a key that two plans have the same one: they are alike, clip in the same way, and so on. */
+interface PlanKind extends Pick<StepPlan, "alike"> {
+  readonly clip: StepPlan["clip"]["kind"];
+  readonly averages: boolean;
+}
+
+function kindOf({ alike, clip, average }: StepPlan): PlanKind {
+  return { alike, clip: clip.kind, averages: average !== null };
+}
+
+function isSameKind(known: PlanKind, { alike, clip, average }: StepPlan): boolean {
+  return (
+    alike !== undefined &&
+    known.alike === alike &&
+    known.clip === clip.kind &&
+    known.averages === (average !== null)
+  );
 }
 
 /** A layout, and which of its tables the device has already. */
@@ -59,20 +80,24 @@ export class Layouts {
       this.#known = [];
       this.#generation = this.#arrays.generation;
     }
-    this.#key.write(plan);
-    const at = this.#known.findIndex(({ key }) => this.#key.is(key));
+    let at = this.#known.findIndex((known) => isSameKind(known.plan, plan));
+    if (at < 0) {
+      this.#key.write(plan);
+      at = this.#known.findIndex(({ key }) => this.#key.is(key));
+    }
     if (at >= 0) {
       const known = this.#known[at]!;
       if (at > 0) {
         this.#known.splice(at, 1);
         this.#known.unshift(known);
       }
+      if (known.plan.alike !== plan.alike) known.plan = kindOf(plan);
       known.kept ??= this.#keep(tablesOf(known.layout));
       return { layout: known.layout, kept: known.kept };
     }
     const none = this.#scratch.take("none", ALIGNMENT).buffer;
     const layout = layOut(plan, this.#arrays, this.#gradients, this.#backend.limits, none);
-    this.#known.unshift({ key: this.#key.numbers, layout, kept: undefined });
+    this.#known.unshift({ key: this.#key.numbers, layout, kept: undefined, plan: kindOf(plan) });
     if (this.#known.length > MOST) this.#forget(this.#known.pop()!);
     return { layout, kept: nothing };
   }

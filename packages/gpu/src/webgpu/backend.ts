@@ -1,3 +1,4 @@
+import { setImmediate } from "node:timers/promises";
 /// <reference types="@webgpu/types" />
 import type { Binding, Command, DeviceLost, GpuBackend, GpuBuffer, GpuLimits } from "../backend/contract.js";
 import { DeviceLostError, GpuMemoryError } from "../errors.js";
@@ -183,7 +184,13 @@ export class WebGpuBackend implements GpuBackend {
       // What came would be worth nothing if a buffer of it had found no room.
       await Promise.all(this.#checks);
       const bytes = new Uint8Array(target.buffer as ArrayBuffer, target.byteOffset, size);
-      bytes.set(new Uint8Array(staging.getMappedRange()));
+      const mapped = new Uint8Array(staging.getMappedRange());
+      for (let at = 0; at < size; at += MAPPED_CHUNK) {
+        if (at > 0) await setImmediate();
+        bytes.set(mapped.subarray(at, at + MAPPED_CHUNK), at);
+      }
+      // A device that is lost takes the memory away.
+      if (mapped.byteLength !== size) throw new Error("The mapped memory is gone.");
       staging.unmap();
       if (this.#failure !== undefined) throw this.#failure;
     } catch (error) {
@@ -263,3 +270,5 @@ export class WebGpuBackend implements GpuBackend {
 }
 
 const MOST_BIND_GROUPS = 4096;
+/** Bytes copied between two turns of the event loop: some tenths of a millisecond. */
+const MAPPED_CHUNK = 2 << 20;

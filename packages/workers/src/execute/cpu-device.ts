@@ -3,12 +3,13 @@ import { MemoryExhaustedError } from "../errors.js";
 import { kernelModule } from "../kernels/instance.js";
 import { type KernelChoice, type NativeKernels, nativeFor } from "../kernels/native.js";
 import { kernelFor } from "../kernels/table.js";
-import type { Arena, Block } from "../memory/arena.js";
+import type { Arena } from "../memory/arena.js";
 import type { MemoryPool } from "../memory/memory-pool.js";
+import { TemporaryBlocks } from "../memory/temporary-blocks.js";
 import type { StepOutcome, StepPlan } from "../plan/contract.js";
 import { lower } from "../plan/lower.js";
 import type { Scratch } from "../plan/lowering.js";
-import { groupCount, type ProgramWriter } from "../plan/program.js";
+import { groupCount, ProgramWriter } from "../plan/program.js";
 import { LaneLostError } from "./lane-lost-error.js";
 import { alone, LaneRunner } from "./lane-runner.js";
 import { type PoolEvents, WorkerPool } from "./worker-pool.js";
@@ -84,7 +85,7 @@ export class CpuDevice {
     const pool = this.#pool!;
     const scratch = new StepScratch(this.#memory, this.#runner);
     try {
-      const program = await pool.run(lower(plan, pool.lanes, scratch));
+      const program = await pool.run(lower(plan, pool.lanes, scratch, this.#writer));
       return this.#outcome("workers", plan, program);
     } finally {
       scratch.release();
@@ -98,7 +99,7 @@ export class CpuDevice {
     const scratch = new StepScratch(this.#memory, this.#runner);
     let ended: Promise<unknown> | undefined;
     try {
-      const writer = lower(plan, pool.lanes, scratch);
+      const writer = lower(plan, pool.lanes, scratch, this.#writer);
       if (!pool.canRunSync(writer)) return this.#runInline(plan);
       return this.#outcome("workers", plan, pool.runSync(writer, this.#runner));
     } catch (error) {
@@ -135,7 +136,7 @@ export class CpuDevice {
   #runInline(plan: StepPlan): StepOutcome {
     const scratch = new StepScratch(this.#memory, this.#runner);
     try {
-      const writer: ProgramWriter = lower(plan, 1, scratch);
+      const writer = lower(plan, 1, scratch, this.#writer);
       const program = writer.encode(this.#inlineProgram(writer.length));
       this.#runner.run(program, 0, alone);
       return this.#outcome("inline", plan, program);
@@ -145,6 +146,8 @@ export class CpuDevice {
   }
 
   #inline = new Float64Array(256);
+  /** Every program is encoded in the turn in which it is written. */
+  readonly #writer = new ProgramWriter();
 
   #inlineProgram(length: number): Float64Array {
     if (this.#inline.length < length) this.#inline = new Float64Array(2 * length);
@@ -159,6 +162,7 @@ export class CpuDevice {
 
 /** Temporary blocks of one step, given back together when it ends. */
 class StepScratch implements Scratch {
+  readonly #blocks = new TemporaryBlocks();
   readonly #releases: (() => void)[] = [];
 
   constructor(
@@ -167,14 +171,14 @@ class StepScratch implements Scratch {
   ) {}
 
   take(memory: number, bytes: number): number {
-    const block = this.#allocate(memory, bytes);
-    if (block === undefined) throw new MemoryExhaustedError(bytes);
-    return block.offset;
+    const offset = this.#blocks.take(this.memory.arenas[memory]!, bytes);
+    if (offset < 0) throw new MemoryExhaustedError(bytes);
+    return offset;
   }
 
   takeNear(memory: number, bytes: number): number {
-    const there = this.#allocate(memory, bytes);
-    if (there !== undefined) return there.offset;
+    const there = this.#blocks.take(this.memory.arenas[memory]!, bytes);
+    if (there >= 0) return there;
     const { block, release } = this.memory.lend(bytes);
     this.#releases.push(release);
     return block.offset + this.distance(memory, block.arena.id);
@@ -189,14 +193,8 @@ class StepScratch implements Scratch {
   }
 
   release(): void {
+    this.#blocks.release();
     for (const release of this.#releases) release();
     this.#releases.length = 0;
-  }
-
-  #allocate(memory: number, bytes: number): Block | undefined {
-    const arena = this.memory.arenas[memory]!;
-    const block = arena.allocate(bytes, false);
-    if (block !== undefined) this.#releases.push(() => arena.release(block));
-    return block;
   }
 }

@@ -8,7 +8,16 @@ import {
 import type { NativeKernels } from "../kernels/native.js";
 import { kernels } from "../kernels/table.js";
 import type { WasmMemory, WasmModule } from "../kernels/webassembly.js";
-import { ARGUMENTS, groupAt, phaseCount, RECORD, runLength, runStart } from "../plan/program.js";
+import {
+  ARGUMENTS,
+  GROUP,
+  groupStart,
+  PART,
+  phaseCount,
+  RECORD,
+  runLength,
+  runStart,
+} from "../plan/program.js";
 
 /** What a lane needs from the lanes beside it. */
 export interface LaneProgress {
@@ -123,17 +132,19 @@ export class LaneRunner {
    * them for itself after the norm phase: the same inputs in the same order give the same bits everywhere.
    */
   clipScalars(program: Float64Array, groupIndex: number): ClipScalars {
-    const group = groupAt(program, groupIndex);
-    const round = roundings[group.dtype]!;
+    const at = groupStart(program, groupIndex);
+    const kind = program[at]!;
+    const round = roundings[program[at + 2]!]!;
+    const end = at + GROUP + PART * program[at + 3]!;
     let sum = 0;
-    for (const part of group.parts) {
-      sum = this.#instances[part.memory]!.sumPartials(part.partials, part.blocks, sum);
+    for (let part = at + GROUP; part < end; part += PART) {
+      sum = this.#instances[program[part]!]!.sumPartials(program[part + 1]!, program[part + 2]!, sum);
     }
     const norm = round(Math.sqrt(round(sum)));
-    const limit = round(group.limit);
+    const limit = round(program[at + 1]!);
     // TensorFlow's formulas: clip_by_norm is (g * c) / max(norm, c); clip_by_global_norm multiplies by
     // c * min(1 / norm, 1 / c) and makes everything NaN when the norm is not finite.
-    if (group.kind === 1) return { norm, a: limit, b: Math.max(norm, limit) };
+    if (kind === 1) return { norm, a: limit, b: Math.max(norm, limit) };
     return { norm, a: scaleOf(norm, limit, round), b: 0 };
   }
 }

@@ -35,6 +35,14 @@ export interface Residency {
   released(memory: number, offset: number, free?: () => void): boolean;
 }
 
+interface WholeMemory {
+  /** The memory's length then. */
+  readonly bytes: number;
+  readonly float32: Float32Array;
+  readonly float64: Float64Array;
+  readonly float16: Uint16Array;
+}
+
 /** All arenas of one runtime. New ones are made as they are needed. */
 export class MemoryPool {
   readonly arenas: Arena[] = [];
@@ -42,8 +50,10 @@ export class MemoryPool {
   residency: Residency | undefined;
   readonly #maxBytes: number;
   readonly #owners = new WeakMap<ArrayBufferLike, Arena>();
-  /** The buffer that each arena showed last, by its id. */
-  readonly #shown: ArrayBufferLike[] = [];
+  /** The buffer that each arena showed last, by its id, and the memory's length then. */
+  readonly #shown: { readonly buffer: ArrayBufferLike; readonly bytes: number }[] = [];
+  /** Views of all of each memory, by its id. */
+  readonly #wholes: WholeMemory[] = [];
   readonly #onArena: (arena: Arena) => void;
 
   constructor(maxBytes = LARGEST_MEMORY, onArena: (arena: Arena) => void = () => {}) {
@@ -151,13 +161,33 @@ export class MemoryPool {
 
   /** The arena's current buffer, remembered so that views of it are recognized later. */
   bufferOf(arena: Arena): ArrayBufferLike {
-    // A grown shared memory shows a new buffer object over the same bytes; old views stay valid.
-    const buffer = arena.memory.buffer;
-    if (this.#shown[arena.id] !== buffer) {
-      this.#shown[arena.id] = buffer;
-      this.#owners.set(buffer, arena);
-    }
+    const shown = this.#shown[arena.id];
+    // A grown shared memory shows a new buffer object over the same bytes; old views stay valid. Asking the memory itself
+    // takes longer than copying a small array.
+    if (shown?.bytes === arena.byteLength) return shown.buffer;
+    const { buffer } = arena.memory;
+    this.#shown[arena.id] = { buffer, bytes: arena.byteLength };
+    this.#owners.set(buffer, arena);
     return buffer;
+  }
+
+  /**
+   * A whole memory as elements of a dtype: what copies many small arrays into it need not make a view for each. It must
+   * be asked for again after anything that may have made the memory grow.
+   */
+  wholeOf(arena: Arena, dtype: DType): TypedArray {
+    let known = this.#wholes[arena.id];
+    if (known === undefined || known.bytes !== arena.byteLength) {
+      const buffer = this.bufferOf(arena);
+      known = {
+        bytes: arena.byteLength,
+        float32: new Float32Array(buffer),
+        float64: new Float64Array(buffer),
+        float16: new Uint16Array(buffer),
+      };
+      this.#wholes[arena.id] = known;
+    }
+    return known[dtype];
   }
 
   /** The arena that a view lies in, if it is one of this pool's. */

@@ -16,6 +16,8 @@ export interface Accelerator {
   readonly lost: Promise<{ readonly reason: string }>;
   /** Why an update cannot run here; undefined when it can. */
   refusal(update: UpdatePlan): string | undefined;
+  /** Changes whenever an array gets room here or loses it; undefined where nobody counts. */
+  readonly generation?: number;
   /** Whether all arrays of the updates have their room here. */
   holds(updates: readonly UpdatePlan[]): boolean;
   /** Bytes that the arrays of an update take. */

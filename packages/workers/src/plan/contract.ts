@@ -116,6 +116,12 @@ export interface StepPlan {
   readonly elements: number;
   /** An accelerator may take it. */
   readonly accelerated?: boolean;
+  /**
+   * The same object as in an earlier plan: the updates of both are the same in everything but their rates, of which each plan
+   * has one, and where their gradients, all dense, lie on the host. Updates belong to one step at a time; what is to be
+   * kept of them after it is copied.
+   */
+  readonly alike?: object | undefined;
   /** Some of its gradients, where they are still on their way to the host. */
   readonly arriving?: ArrivingGradients | undefined;
 }

@@ -2,28 +2,38 @@ import { dtypeInfo } from "../dtype.js";
 import { averageKinds, clipKinds, kernelFor, NORM_BLOCK } from "../kernels/table.js";
 import type { SegmentPlan, StepPlan, UpdatePlan } from "./contract.js";
 import { dealsInTurn, lowerCatchUp, lowerRows } from "./lower-rows.js";
-import { add, addTile, type ClipArguments, type Lowering, type Scratch } from "./lowering.js";
+import { addTile, type ClipArguments, type Lowering, type Scratch } from "./lowering.js";
 import { ProgramWriter } from "./program.js";
 import { rowTiles, tiles } from "./shards.js";
 
 /** Norms, and the dealing of slices to lanes. */
 const PREPARE = 0;
 
-/** Turns a step plan into kernel calls for `lanes` lanes: preparations, then updates, then averages of tables. */
-export function lower(plan: StepPlan, lanes: number, scratch: Scratch): ProgramWriter {
+/**
+ * Turns a step plan into kernel calls for `lanes` lanes: preparations, then updates, then averages of tables.
+ * @param writer - used again from the beginning
+ */
+export function lower(
+  plan: StepPlan,
+  lanes: number,
+  scratch: Scratch,
+  writer = new ProgramWriter(),
+): ProgramWriter {
   const byNorm = plan.clip.kind === "norm" || plan.clip.kind === "globalNorm";
   const tableAverages = plan.average !== null && plan.updates.some(hasTableAverage);
   const updates = byNorm || plan.updates.some((update) => dealsInTurn(update, lanes)) ? 1 : 0;
-  const writer = new ProgramWriter(1 + updates + (tableAverages ? 1 : 0), lanes);
-  const groups = byNorm ? lowerNorms(plan, writer, scratch) : null;
+  writer.begin(1 + updates + (tableAverages ? 1 : 0), lanes);
+  if (byNorm) lowerNorms(plan, writer, scratch);
   const rowScratch = new Map<string, number>();
-  plan.updates.forEach((update, index) => {
-    const clip = clipArguments(plan, groups === null ? -1 : groups[index]!);
+  const same = clipArguments(plan, byNorm ? 0 : -1);
+  for (let index = 0; index < plan.updates.length; index++) {
+    const update = plan.updates[index]!;
+    // Each gradient by itself has a group of its own.
+    const clip = plan.clip.kind === "norm" ? clipArguments(plan, index) : same;
     const lowering: Lowering = { plan, writer, update, index, clip, phase: updates, scratch, rowScratch };
-    update.segments.forEach((segment, s) => {
-      lowerSegment(lowering, segment, s);
-    });
-  });
+    const { segments } = update;
+    for (let s = 0; s < segments.length; s++) lowerSegment(lowering, segments[s]!, s);
+  }
   return writer;
 }
 
@@ -48,36 +58,33 @@ function clipArguments(plan: StepPlan, group: number): ClipArguments {
   }
 }
 
-/** Plans the partial sums of squares; returns the norm group of each update. */
-function lowerNorms(plan: StepPlan, writer: ProgramWriter, scratch: Scratch): number[] {
+/** Plans the partial sums of squares: one group for all, or one for each update. */
+function lowerNorms(plan: StepPlan, writer: ProgramWriter, scratch: Scratch): void {
   const limit = "limit" in plan.clip ? plan.clip.limit : 0;
   const global = plan.clip.kind === "globalNorm";
-  return plan.updates.map((update, index) => {
-    if (!global || writer.groups.length === 0) {
-      const dtype = dtypeInfo[update.dtype].code;
-      writer.groups.push({ kind: global ? 2 : 1, limit, dtype, parts: [] });
-    }
-    const group = writer.groups[writer.groups.length - 1]!;
-    const { bytes } = dtypeInfo[update.dtype];
-    update.segments.forEach((segment, s) => {
-      const values = normValues(segment, update.rowSize, s);
+  for (let index = 0; index < plan.updates.length; index++) {
+    const update = plan.updates[index]!;
+    const { segments, dtype, rowSize, pin } = update;
+    const { bytes, code } = dtypeInfo[dtype];
+    if (!global || writer.groupCount === 0) writer.addGroup(global ? 2 : 1, limit, code);
+    const kernel = kernelFor("sumSquares", dtype).id;
+    for (let s = 0; s < segments.length; s++) {
+      const segment = segments[s]!;
+      const values = normValues(segment, rowSize, s);
       const blocks = Math.ceil(values.count / NORM_BLOCK);
-      if (blocks === 0) return;
-      const { memory } = values;
+      if (blocks === 0) continue;
+      const { memory, offset } = values;
       const partials = scratch.take(memory, blocks * 8);
-      group.parts.push({ memory, partials, blocks });
-      const place = { ...segment, memory };
-      for (const tile of tiles(values.count, writer.lanes, update.pin)) {
-        const args = [
-          values.offset + tile.start * bytes,
-          tile.count,
-          partials + (tile.start / NORM_BLOCK) * 8,
-        ];
-        add(writer, PREPARE, tile.lane, kernelFor("sumSquares", update.dtype), place, index, s, tile, args);
+      writer.addPart(memory, partials, blocks);
+      for (const { lane, start, count } of tiles(values.count, writer.lanes, pin)) {
+        const at = writer.add(PREPARE, lane, kernel, memory, -1, index, segment.start + start, count, s);
+        const numbers = writer.numbersOf(PREPARE, lane);
+        numbers[at] = offset + start * bytes;
+        numbers[at + 1] = count;
+        numbers[at + 2] = partials + (start / NORM_BLOCK) * 8;
       }
-    });
-    return writer.groups.length - 1;
-  });
+    }
+  }
 }
 
 /** What a segment brings to a norm: all slices of a split variable are taken at once, so that the cut does not show. */
@@ -112,10 +119,22 @@ function lowerSegment(lowering: Lowering, segment: SegmentPlan, s: number): void
   }
 }
 
-function averageArguments(plan: StepPlan): [momentum: number, complement: number, kind: number] {
-  if (plan.average === null) return [0, 0, averageKinds.none];
-  const { momentum, overwrite } = plan.average;
-  return [momentum, 1 - momentum, overwrite ? averageKinds.overwrite : averageKinds.update];
+interface AverageArguments {
+  readonly momentum: number;
+  readonly complement: number;
+  readonly kind: number;
+}
+
+const noAverage: AverageArguments = { momentum: 0, complement: 0, kind: averageKinds.none };
+
+function averageArguments({ average }: StepPlan): AverageArguments {
+  if (average === null) return noAverage;
+  const { momentum, overwrite } = average;
+  return {
+    momentum,
+    complement: 1 - momentum,
+    kind: overwrite ? averageKinds.overwrite : averageKinds.update,
+  };
 }
 
 /** Dense rows whose accumulator has one element each; tiles are whole rows. */
@@ -124,7 +143,7 @@ function lowerRowwise(lowering: Lowering, segment: SegmentPlan, s: number): void
   const { rowSize, learningRate, epsilon } = update;
   if (segment.gradient.kind !== "dense" || rowSize === 0) return;
   const { bytes } = dtypeInfo[update.dtype];
-  const average = averageArguments(plan);
+  const { momentum, complement, kind } = averageArguments(plan);
   for (const { lane, start, count } of rowTiles(segment.count / rowSize, rowSize, writer.lanes, update.pin)) {
     const shift = start * rowSize * bytes;
     const args = [
@@ -139,34 +158,43 @@ function lowerRowwise(lowering: Lowering, segment: SegmentPlan, s: number): void
       clip.kind,
       clip.a,
       0,
-      ...average,
+      momentum,
+      complement,
+      kind,
     ];
     const tile = { lane, start: start * rowSize, count: count * rowSize };
     addTile(lowering, lowering.phase, "rowwiseDense", segment, s, tile, args);
   }
 }
 
-function lowerDense(lowering: Lowering, segment: SegmentPlan, s: number): void {
-  const { plan, writer, update, clip } = lowering;
+function lowerDense(
+  { plan, writer, update, index, clip, phase }: Lowering,
+  segment: SegmentPlan,
+  s: number,
+): void {
   if (segment.gradient.kind !== "dense") return;
   const { bytes } = dtypeInfo[update.dtype];
-  const average = averageArguments(plan);
-  for (const tile of tiles(segment.count, writer.lanes, update.pin)) {
-    const shift = tile.start * bytes;
-    const args = [
-      segment.variable + shift,
-      segment.accumulator + shift,
-      segment.average + shift,
-      segment.gradient.offset + shift,
-      tile.count,
-      update.learningRate,
-      update.epsilon,
-      clip.kind,
-      clip.a,
-      0,
-      ...average,
-    ];
-    addTile(lowering, lowering.phase, "adagradDense", segment, s, tile, args);
+  const { memory, variable, accumulator, average } = segment;
+  const gradient = segment.gradient.offset;
+  const kernel = kernelFor("adagradDense", update.dtype).id;
+  const { momentum, complement, kind } = averageArguments(plan);
+  for (const { lane, start, count } of tiles(segment.count, writer.lanes, update.pin)) {
+    const shift = start * bytes;
+    const at = writer.add(phase, lane, kernel, memory, clip.group, index, segment.start + start, count, s);
+    const numbers = writer.numbersOf(phase, lane);
+    numbers[at] = variable + shift;
+    numbers[at + 1] = accumulator + shift;
+    numbers[at + 2] = average + shift;
+    numbers[at + 3] = gradient + shift;
+    numbers[at + 4] = count;
+    numbers[at + 5] = update.learningRate;
+    numbers[at + 6] = update.epsilon;
+    numbers[at + 7] = clip.kind;
+    numbers[at + 8] = clip.a;
+    numbers[at + 9] = 0;
+    numbers[at + 10] = momentum;
+    numbers[at + 11] = complement;
+    numbers[at + 12] = kind;
   }
 }
 
@@ -182,10 +210,10 @@ function lowerClip(lowering: Lowering, segment: SegmentPlan, s: number): void {
 
 function lowerAverage(lowering: Lowering, segment: SegmentPlan, s: number, phase: number): void {
   const { plan, writer, update } = lowering;
-  const average = averageArguments(plan);
+  const { momentum, complement, kind } = averageArguments(plan);
   for (const tile of tiles(segment.count, writer.lanes, update.pin)) {
     const shift = tile.start * dtypeInfo[update.dtype].bytes;
-    const args = [segment.variable + shift, segment.average + shift, tile.count, ...average];
+    const args = [segment.variable + shift, segment.average + shift, tile.count, momentum, complement, kind];
     addTile(lowering, phase, "ema", segment, s, tile, args);
   }
 }

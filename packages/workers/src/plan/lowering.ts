@@ -1,4 +1,4 @@
-import { type Kernel, type KernelOperation, kernelFor } from "../kernels/table.js";
+import { type KernelOperation, kernelFor } from "../kernels/table.js";
 import type { SegmentPlan, StepPlan, UpdatePlan } from "./contract.js";
 import type { ProgramWriter } from "./program.js";
 
@@ -48,31 +48,9 @@ export function addTile(
 ): void {
   const kernel = kernelFor(operation, update.dtype);
   const group = kernel.clipArgument >= 0 ? clip.group : -1;
-  add(writer, phase, tile.lane, kernel, segment, index, s, tile, args, group);
-}
-
-export function add(
-  writer: ProgramWriter,
-  phase: number,
-  lane: number,
-  kernel: Kernel,
-  segment: SegmentPlan,
-  update: number,
-  s: number,
-  tile: TaskTile,
-  args: readonly number[],
-  group = -1,
-): void {
   const start = tile.count < 0 ? segment.start : segment.start + tile.start;
-  const { memory } = segment;
-  writer.add(phase, lane, {
-    kernel: kernel.id,
-    memory,
-    group,
-    update,
-    start,
-    count: tile.count,
-    segment: s,
-    args,
-  });
+  const { lane, count } = tile;
+  const at = writer.add(phase, lane, kernel.id, segment.memory, group, index, start, count, s);
+  const numbers = writer.numbersOf(phase, lane);
+  for (let i = 0; i < args.length; i++) numbers[at + i] = args[i]!;
 }

@@ -10,87 +10,131 @@ export const RECORD = 30;
 export const ARGUMENTS = 8;
 const HEADER = 3;
 
-export interface NormPart {
-  readonly memory: number;
-  readonly partials: number;
-  readonly blocks: number;
+/** Numbers of a group before its parts, and of a part. */
+export const GROUP = 4;
+export const PART = 3;
+
+/** The records of one phase and lane, or the groups, one after another. */
+class Run {
+  numbers = new Float64Array(64);
+  /** Numbers in use. */
+  length = 0;
+
+  /** Position of so many further numbers, which hold what they held before. */
+  take(count: number): number {
+    const at = this.length;
+    this.length = at + count;
+    if (this.length > this.numbers.length) {
+      const larger = new Float64Array(2 * this.length);
+      larger.set(this.numbers);
+      this.numbers = larger;
+    }
+    return at;
+  }
 }
 
-export interface NormGroup {
-  readonly kind: 1 | 2;
-  readonly limit: number;
-  readonly dtype: number;
-  readonly parts: NormPart[];
-}
-
-export interface TaskRecord {
-  readonly kernel: number;
-  readonly memory: number;
-  readonly group: number;
-  readonly update: number;
-  readonly start: number;
-  readonly count: number;
-  readonly segment: number;
-  readonly args: readonly number[];
-}
-
+/**
+ * Collects the records of a step as numbers, without an object for any: a step over many small variables is nothing but
+ * records. Can be used again after `begin`, and keeps its room.
+ */
 export class ProgramWriter {
-  readonly groups: NormGroup[] = [];
-  readonly #tasks: TaskRecord[][];
+  phases = 0;
+  lanes = 0;
+  readonly #runs: Run[] = [];
+  readonly #groups = new Run();
+  /** Where each group begins. */
+  readonly #groupStarts: number[] = [];
 
-  constructor(
-    readonly phases: number,
-    readonly lanes: number,
-  ) {
-    this.#tasks = Array.from({ length: phases * lanes }, () => []);
+  /** Forgets everything. */
+  begin(phases: number, lanes: number): void {
+    this.phases = phases;
+    this.lanes = lanes;
+    while (this.#runs.length < phases * lanes) this.#runs.push(new Run());
+    for (const run of this.#runs) run.length = 0;
+    this.#groups.length = 0;
+    this.#groupStarts.length = 0;
   }
 
-  add(phase: number, lane: number, task: TaskRecord): void {
-    this.#tasks[phase * this.lanes + lane]!.push(task);
+  get groupCount(): number {
+    return this.#groupStarts.length;
+  }
+
+  /** @param kind - 1: each gradient by itself, 2: global */
+  addGroup(kind: 1 | 2, limit: number, dtype: number): void {
+    const at = this.#groups.take(GROUP);
+    this.#groupStarts.push(at);
+    const { numbers } = this.#groups;
+    numbers[at] = kind;
+    numbers[at + 1] = limit;
+    numbers[at + 2] = dtype;
+    numbers[at + 3] = 0;
+  }
+
+  /** Partial sums of the last group. */
+  addPart(memory: number, partials: number, blocks: number): void {
+    const at = this.#groups.take(PART);
+    const { numbers } = this.#groups;
+    numbers[at] = memory;
+    numbers[at + 1] = partials;
+    numbers[at + 2] = blocks;
+    numbers[this.#groupStarts[this.#groupStarts.length - 1]! + 3]!++;
+  }
+
+  /** Where the last record's arguments go, from the position that `add` returned on. */
+  numbersOf(phase: number, lane: number): Float64Array {
+    return this.#runs[phase * this.lanes + lane]!.numbers;
+  }
+
+  /** @returns where its arguments go in `numbersOf` */
+  add(
+    phase: number,
+    lane: number,
+    kernel: number,
+    memory: number,
+    group: number,
+    update: number,
+    start: number,
+    count: number,
+    segment: number,
+  ): number {
+    const run = this.#runs[phase * this.lanes + lane]!;
+    const at = run.take(RECORD);
+    const { numbers } = run;
+    numbers[at] = kernel;
+    numbers[at + 1] = memory;
+    numbers[at + 2] = group;
+    numbers[at + 3] = update;
+    numbers[at + 4] = start;
+    numbers[at + 5] = count;
+    numbers[at + 6] = segment;
+    return at + ARGUMENTS;
   }
 
   /** Numbers that the encoded program takes. */
   get length(): number {
-    let length = HEADER + 2 * this.phases * this.lanes + this.groups.length;
-    for (const tasks of this.#tasks) length += tasks.length * RECORD;
-    for (const group of this.groups) length += 4 + 3 * group.parts.length;
+    const runs = this.phases * this.lanes;
+    let length = HEADER + 2 * runs + this.#groupStarts.length + this.#groups.length;
+    for (let i = 0; i < runs; i++) length += this.#runs[i]!.length;
     return length;
   }
 
   encode(target: Float64Array): Float64Array {
+    const runs = this.phases * this.lanes;
     target[0] = this.phases;
     target[1] = this.lanes;
-    target[2] = this.groups.length;
-    let at = HEADER + 2 * this.#tasks.length + this.groups.length;
-    this.#tasks.forEach((tasks, i) => {
+    target[2] = this.#groupStarts.length;
+    let at = HEADER + 2 * runs + this.#groupStarts.length;
+    for (let i = 0; i < runs; i++) {
+      const { numbers, length } = this.#runs[i]!;
       target[HEADER + 2 * i] = at;
-      target[HEADER + 2 * i + 1] = tasks.length;
-      for (const task of tasks) {
-        target[at] = task.kernel;
-        target[at + 1] = task.memory;
-        target[at + 2] = task.group;
-        target[at + 3] = task.update;
-        target[at + 4] = task.start;
-        target[at + 5] = task.count;
-        target[at + 6] = task.segment;
-        for (let a = 0; a < task.args.length; a++) target[at + ARGUMENTS + a] = task.args[a]!;
-        at += RECORD;
-      }
-    });
-    this.groups.forEach((group, i) => {
-      target[HEADER + 2 * this.#tasks.length + i] = at;
-      target[at] = group.kind;
-      target[at + 1] = group.limit;
-      target[at + 2] = group.dtype;
-      target[at + 3] = group.parts.length;
-      at += 4;
-      for (const part of group.parts) {
-        target[at] = part.memory;
-        target[at + 1] = part.partials;
-        target[at + 2] = part.blocks;
-        at += 3;
-      }
-    });
+      target[HEADER + 2 * i + 1] = length / RECORD;
+      target.set(numbers.subarray(0, length), at);
+      at += length;
+    }
+    for (let i = 0; i < this.#groupStarts.length; i++) {
+      target[HEADER + 2 * runs + i] = at + this.#groupStarts[i]!;
+    }
+    target.set(this.#groups.numbers.subarray(0, this.#groups.length), at);
     return target;
   }
 }
@@ -112,13 +156,7 @@ export function runLength(program: Float64Array, phase: number, lane: number): n
   return program[HEADER + 2 * (phase * program[1]! + lane) + 1]!;
 }
 
-export function groupAt(program: Float64Array, group: number): NormGroup {
-  let at = program[HEADER + 2 * program[0]! * program[1]! + group]!;
-  const [kind, limit, dtype, count] = program.subarray(at, at + 4);
-  const parts: NormPart[] = [];
-  for (let i = 0; i < count!; i++) {
-    at = at + (i === 0 ? 4 : 3);
-    parts.push({ memory: program[at]!, partials: program[at + 1]!, blocks: program[at + 2]! });
-  }
-  return { kind: kind as 1 | 2, limit: limit!, dtype: dtype!, parts };
+/** Where a group begins: kind, limit, dtype code, number of parts, then the parts. */
+export function groupStart(program: Float64Array, group: number): number {
+  return program[HEADER + 2 * program[0]! * program[1]! + group]!;
 }
