@@ -214,6 +214,8 @@ runtime.close({ timeout: 10, signal: new AbortController().signal });
 const disposable: AsyncDisposable = runtime;
 void disposable;
 same<typeof runtime.memoryBytes, number>(true);
+new Runtime({ threads: undefined, device: undefined, maxQueue: undefined, arenaBytes: undefined });
+runtime.close({ timeout: undefined, signal: undefined });
 // @ts-expect-error no such device
 new Runtime({ device: "tpu" });
 

@@ -15,7 +15,7 @@ const MOST_MILLISECONDS = 20_000;
 const AT_ONCE = 4;
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
-const sources = join(root, "packages/core/src");
+const packages = ["core", "gpu"];
 // Inside the repository, so that "@shardgrad/core" resolves; git ignores the name.
 const folder = mkdtempSync(join(root, "test/.docs-"));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
@@ -29,7 +29,7 @@ function read(...path: string[]): string {
   return readFileSync(join(...path), "utf8").replaceAll("\r\n", "\n");
 }
 
-const importsTheLibrary = ({ code }: Example) => /from ["']@shardgrad\/core["']/.test(code);
+const importsTheLibrary = ({ code }: Example) => /from ["']@shardgrad\/(?:core|gpu)["']/.test(code);
 
 function examplesOfPage(page: string): Example[] {
   return [...read(root, page).matchAll(/^```(?:js|ts)\n(.*?)^```/gms)]
@@ -39,10 +39,10 @@ function examplesOfPage(page: string): Example[] {
 
 /** What stands between `@example` and the next tag, or the end of the comment; in a fence or not. */
 function examplesOfSource(file: string): Example[] {
-  return [...read(sources, file).matchAll(/^ *\/\*\*\n.*?\*\//gms)].flatMap(([comment]) => {
+  return [...read(root, file).matchAll(/^ *\/\*\*\n.*?\*\//gms)].flatMap(([comment]) => {
     const text = comment.replaceAll(/^ *\*\/?(?: |$)/gm, "");
     return [...text.matchAll(/^@example\n(.*?)(?=^@\w|$(?![\s\S]))/gms)].map(([, code], i) => ({
-      name: `${file}, ${code!.replace(/```\w*\n/, "").split("\n")[1]}${i > 0 ? ` ${i + 1}` : ""}`,
+      name: `${file.slice("packages/".length)}, ${code!.replace(/```\w*\n/, "").split("\n")[1]}${i > 0 ? ` ${i + 1}` : ""}`,
       code: code!.replaceAll(/^```.*$/gm, ""),
     }));
   });
@@ -50,14 +50,16 @@ function examplesOfSource(file: string): Example[] {
 
 const pages = [
   "README.md",
-  "packages/core/README.md",
+  ...packages.map((name) => `packages/${name}/README.md`),
   ...readdirSync(join(root, "docs"))
     .filter((file) => file.endsWith(".md"))
     .map((file) => `docs/${file}`),
 ];
-const files = readdirSync(sources, { recursive: true, encoding: "utf8" })
-  .filter((file) => file.endsWith(".ts"))
-  .map((file) => file.replaceAll("\\", "/"));
+const files = packages.flatMap((name) =>
+  readdirSync(join(root, "packages", name, "src"), { recursive: true, encoding: "utf8" })
+    .filter((file) => file.endsWith(".ts"))
+    .map((file) => `packages/${name}/src/${file.replaceAll("\\", "/")}`),
+);
 const docstrings = files.flatMap(examplesOfSource);
 const examples = [...pages.flatMap(examplesOfPage), ...docstrings];
 
@@ -172,7 +174,7 @@ describe("what is public has an example", () => {
   // The error classes are documented in docs/errors.md: they are caught, not called.
   const isError = (value: unknown) => isClass(value) && value.prototype instanceof Error;
   const exported = Object.entries(core).filter(([, value]) => !isError(value));
-  const text = files.map((file) => read(sources, file)).join("\n");
+  const text = files.map((file) => read(root, file)).join("\n");
 
   test.each(exported.map(([name]) => name))("%s has a docstring with an example", (name) => {
     const declared = new RegExp(`^export (?:abstract )?(?:class|function|const) ${name}\\b`, "m").exec(text);

@@ -1,5 +1,5 @@
 import { subscribe, unsubscribe } from "node:diagnostics_channel";
-import { Adagrad, channels, Runtime, Variable } from "@shardgrad/core";
+import { Adagrad, ArgumentError, channels, Runtime, Variable } from "@shardgrad/core";
 import { afterAll, describe, expect, test, vi } from "vitest";
 
 const runtime = new Runtime({ threads: 0 });
@@ -161,4 +161,16 @@ describe("diagnostics channels", () => {
     expect(got.length).toBe(2);
     expect(got[0]).toBe(got[1]);
   });
+});
+
+test("events that there are not, and listeners that are no functions, are refused", () => {
+  const { optimizer } = scene();
+  for (const method of ["on", "once", "off"] as const) {
+    const loose = (emitter: object) => (emitter as Record<string, (...args: unknown[]) => unknown>)[method]!;
+    expect(() => loose(optimizer).call(optimizer, "drain", () => {})).toThrow(ArgumentError);
+    expect(() => loose(runtime).call(runtime, "iteration", () => {})).toThrow(
+      /expected one of drain, workerLost/,
+    );
+    expect(() => loose(optimizer).call(optimizer, "iteration")).toThrow("`listener`: expected a function");
+  }
 });

@@ -43,6 +43,17 @@ describe("rows", () => {
     },
   );
 
+  test("a number of another type is shown as what it is", () => {
+    for (const [row, shown] of [
+      ["1", '"1"'],
+      [1n, "1n"],
+      [-1, "-1"],
+    ])
+      expect(() => table.gather([0, row] as never)).toThrow(
+        `\`indices\`: expected integers from 0 to 49, got ${shown} at position 1`,
+      );
+  });
+
   test("more than are copied between two looks at the words", () => {
     const indices = Array.from({ length: 1000 }, (_, i) => (i * 7) % 50);
     const rows = table.gather(indices);

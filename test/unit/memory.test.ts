@@ -77,3 +77,15 @@ test("an array that is larger than a memory leaves none behind that was made in 
   for (let i = 0; i < 3; i++) expect(() => runtime.allocate(2 ** 20)).toThrow(MemoryExhaustedError);
   expect(runtime.memoryBytes).toBe(0);
 });
+
+test("values for more than the machine's memory are refused before any memory is made", async () => {
+  const runtime = new Runtime({ threads: 0 });
+  expect(() => Variable.zeros([1e12, 64], { runtime })).toThrow(MemoryExhaustedError);
+  expect(runtime.memoryBytes).toBe(0);
+
+  const table = Variable.ones([2, 2 ** 20], { runtime });
+  const before = runtime.memoryBytes;
+  await expect(table.resizeRows(2 ** 32 - 1)).rejects.toThrow(/: the machine has \d+\.$/);
+  expect(runtime.memoryBytes).toBe(before);
+  expect(table.shape).toEqual([2, 2 ** 20]);
+});

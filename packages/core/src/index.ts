@@ -24,13 +24,10 @@ export type { OptimizerOptions } from "./optimizer/options.js";
 export type { ReferenceOptions } from "./optimizer/slots.js";
 export type { KernelUpdate, StepGradient } from "./optimizer/step.js";
 export type { VariablePlacement } from "./placement/policy.js";
+export type { RuntimeEvents } from "./runtime/events.js";
+export type { RuntimeOptions } from "./runtime/options.js";
 export type { Placement } from "./runtime/placement.js";
-export {
-  type CloseOptions,
-  Runtime,
-  type RuntimeEvents,
-  type RuntimeOptions,
-} from "./runtime/runtime.js";
+export { type CloseOptions, Runtime } from "./runtime/runtime.js";
 export * from "./schedules/index.js";
 export { AttachedVariable, type AttachOptions } from "./variable/attached.js";
 export type { VariableHandle } from "./variable/handle.js";

@@ -1,6 +1,7 @@
 /** Element types of variables. float16 is stored as IEEE 754 binary16 bit patterns. */
 export type DType = "float32" | "float64" | "float16";
 
+/** An array of elements of a dtype; Uint16Array holds the bit patterns of float16. */
 export type TypedArray = Float32Array | Float64Array | Uint16Array;
 
 interface DTypeInfo {
@@ -11,6 +12,7 @@ interface DTypeInfo {
   readonly code: number;
 }
 
+/** Size in bytes of one element of each dtype, and how kernels tell the dtypes apart. */
 export const dtypeInfo: Readonly<Record<DType, DTypeInfo>> = {
   float32: { bytes: 4, suffix: "F32", code: 0 },
   float64: { bytes: 8, suffix: "F64", code: 1 },

@@ -16,9 +16,15 @@ export class MemoryExhaustedError extends ShardgradError {
 
   override readonly code: string = "ERR_SHARDGRAD_MEMORY";
 
-  /** @param bytes - what was asked for */
-  constructor(readonly bytes: number) {
-    super(`No shared memory left for ${bytes} bytes.`);
+  /**
+   * @param bytes - what was asked for
+   * @param reason - what stands against it, where that is known
+   */
+  constructor(
+    readonly bytes: number,
+    reason?: string,
+  ) {
+    super(`No shared memory left for ${bytes} bytes${reason === undefined ? "" : `: ${reason}`}.`);
   }
 }
 

@@ -21,6 +21,7 @@ export const channels = {
   deviceChanged: "shardgrad:deviceChanged",
 } as const;
 
+/** The name of an event, of an optimizer or of a runtime. */
 export type EventName = keyof typeof channels;
 
 const open = Object.fromEntries(

@@ -1,4 +1,5 @@
 import { EventEmitter } from "eventemitter3";
+import { ArgumentError } from "../errors/index.js";
 import { type EventName, hasSubscribers, publish } from "./channels.js";
 
 type Listener = (payload: never) => unknown;
@@ -10,12 +11,19 @@ type Listener = (payload: never) => unknown;
  */
 export class SafeEmitter<Events extends { [name in EventName]?: unknown }> {
   readonly #emitter = new EventEmitter<EventName>();
+  readonly #events: readonly EventName[];
   /** The guard around each listener, so that `off` finds it again. */
   readonly #guards = new WeakMap<Listener, (payload: unknown) => void>();
   readonly #errorGuards = new WeakMap<Listener, (payload: unknown) => void>();
 
+  /** @param events - those that it emits */
+  constructor(events: readonly EventName[]) {
+    this.#events = events;
+  }
+
   /**
    * Calls the listener with the payload of each such event from now on.
+   * @throws ArgumentError for an event that there is not, or a listener that is no function
    *
    * @example
    * import { Adagrad, Variable } from "@shardgrad/core";
@@ -75,6 +83,16 @@ export class SafeEmitter<Events extends { [name in EventName]?: unknown }> {
   }
 
   #guarded(event: EventName, listener: Listener): (payload: unknown) => void {
+    if (!this.#events.includes(event)) {
+      throw new ArgumentError({
+        argument: "event",
+        received: event,
+        expected: `one of ${this.#events.join(", ")}`,
+      });
+    }
+    if (typeof listener !== "function") {
+      throw new ArgumentError({ argument: "listener", received: listener, expected: "a function" });
+    }
     const isError = event === "error";
     const guards = isError ? this.#errorGuards : this.#guards;
     let guard = guards.get(listener);

@@ -1,5 +1,5 @@
 import type { TypedArray } from "@shardgrad/workers";
-import { ArgumentError, DtypeError, IndexError, ShapeError } from "../errors/index.js";
+import { ArgumentError, DtypeError, formatReceived, IndexError, ShapeError } from "../errors/index.js";
 import { bitsOf, dtypeOfArray, flatten, type NestedArray, shapeOfNested } from "../variable/values.js";
 import type { Variable } from "../variable/variable.js";
 import { type IndexedSlicesLike, isIndexedSlices, type RowIndices } from "./indexed-slices.js";
@@ -107,7 +107,7 @@ export function rowNumbers(rows: number): string {
 export function checkIndices(indices: RowIndices | TensorLike, rows: number, argument: string): Uint32Array {
   const expected = rowNumbers(rows);
   const refuse = (position: number, received: unknown): never => {
-    const message = `\`${argument}\`: expected ${expected}, got ${String(received)} at position ${position}`;
+    const message = `\`${argument}\`: expected ${expected}, got ${formatReceived(received)} at position ${position}`;
     throw new IndexError({ argument, received, expected, message });
   };
   if (indices instanceof BigInt64Array) {

@@ -18,6 +18,7 @@ export type DuplicateIndices = "perSlice" | "perRow";
 /** What an accumulator has an element for: see {@link AdagradOptions.accumulator}. */
 export type AccumulatorKind = "elementwise" | "rowwise";
 
+/** The options of {@link Adagrad}: those of every optimizer, and its own. Defaults and names are those of Keras 2.9.0. */
 export interface AdagradOptions extends OptimizerOptions {
   /** Start of every accumulator element, 0 or more. Default 0.1. */
   readonly initialAccumulatorValue?: number | undefined;

@@ -1,6 +1,7 @@
 import type { DType } from "@shardgrad/workers";
 import { ArgumentError, OptionError, StateError } from "../errors/index.js";
 import { SafeEmitter } from "../events/emitter.js";
+import { printedAs } from "../inspect.js";
 import type { Initializer } from "../variable/initializers.js";
 import { variableInternals } from "../variable/internals.js";
 import type { Variable } from "../variable/variable.js";
@@ -14,6 +15,12 @@ export const optimizerState: unique symbol = Symbol("shardgrad.optimizerState");
 
 /** What can be read and set of an optimizer, and the variables that it keeps. */
 export abstract class OptimizerAttributes extends SafeEmitter<OptimizerEvents> {
+  static {
+    printedAs(OptimizerAttributes.prototype, ({ name, iterations, learningRate, built }) => ({
+      ...{ name, iterations, learningRate, built },
+    }));
+  }
+
   /** Prefix of the names of slots; null or "" stands for "optimizer". */
   readonly name: string | null;
   /** @internal */
@@ -24,7 +31,7 @@ export abstract class OptimizerAttributes extends SafeEmitter<OptimizerEvents> {
    * @throws OptionError for an unknown or bad option
    */
   constructor(options: OptimizerOptions = {}, ownOptions: readonly string[] = []) {
-    super();
+    super(["build", "iteration", "emaOverwrite", "finalize", "error"]);
     const checked = checkOptimizerOptions(options, ownOptions);
     this.name = options.name === undefined ? new.target.name : options.name;
     this[optimizerState] = new OptimizerState(checked, this.name || "optimizer", options);

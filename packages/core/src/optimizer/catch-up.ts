@@ -1,8 +1,9 @@
 import type { StepOutcome, StepPlan } from "@shardgrad/workers";
 import { StateError } from "../errors/index.js";
 import type { CheckedPair } from "../gradients/pairs.js";
+import { catchUpOf } from "../variable/catch-up.js";
 import { variableInternals } from "../variable/internals.js";
-import { catchUpOf, type LazyAverage } from "../variable/lazy-average.js";
+import type { LazyAverage } from "../variable/lazy-average.js";
 import type { Variable } from "../variable/variable.js";
 import { writing } from "../variable/writes.js";
 import type { PreparedStep, StepRequest } from "./step.js";

@@ -13,9 +13,9 @@ import { TensorGradients } from "../gradients/tensor-gradients.js";
 import { runtimeInternals } from "../runtime/internals.js";
 import type { Runtime } from "../runtime/runtime.js";
 import { type CustomSchedules, serializeSchedule } from "../schedules/index.js";
+import { catchUpSync } from "../variable/catch-up.js";
 import { variableInternals } from "../variable/internals.js";
 import { catchUpAtLast } from "../variable/last-catch-up.js";
-import { catchUpSync } from "../variable/lazy-average.js";
 import type { Variable } from "../variable/variable.js";
 import { OptimizerAttributes, optimizerState } from "./attributes.js";
 import { type BegunStep, beginStep, type StepCall, type StepHooks } from "./begin.js";
@@ -26,6 +26,7 @@ import { copyOf, copyValues, internalsOf } from "./slots.js";
 import { type KernelUpdate, performStep, type StepGradient } from "./step.js";
 import { TensorStep } from "./tensor-step.js";
 
+/** What a call of `applyGradients` or `applyGradientsSync` may say beside the gradients. */
 export interface ApplyOptions {
   /** Uses the gradients as they are, without `aggregateGradients`. Default false. */
   readonly skipGradientsAggregation?: boolean | undefined;
@@ -33,6 +34,7 @@ export interface ApplyOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
+/** What `fromConfig` takes beside the config, which is plain data and has no place for it. */
 export interface FromConfigOptions {
   readonly runtime?: Runtime | undefined;
   /** Schedule classes of your own, by class name. */

@@ -10,28 +10,9 @@ import { StaleValuesError } from "../errors/index.js";
 import { type GatheredSegment, gatherRows } from "./gather.js";
 import { type ArrayPlace, HostCopies } from "./host-copies.js";
 import { firstLine, isOutOfMemory, openAccelerator } from "./open.js";
+import type { PlacedDeviceEvents, PlacedDeviceOptions } from "./options.js";
 import { PlacementPolicy, type VariablePlacement } from "./policy.js";
 import { isHome, type Resident } from "./residents.js";
-
-export interface PlacedDeviceOptions {
-  /** What to look for, in this order. */
-  readonly kinds: readonly Accelerator["kind"][];
-  /** The device was asked for by name: everything goes there that can, and its absence is told. */
-  readonly named: boolean;
-  /** Takes a device that is software. */
-  readonly software: boolean;
-  /** The tfjs of the application. */
-  readonly tf?: object | undefined;
-  /** Most bytes of gradients in the journal; by default 512 MiB, or what lives on the device if that is more. */
-  readonly journalBytes?: number | undefined;
-  /** How it is opened; by the GPU package if not given. */
-  readonly open?: typeof openAccelerator | undefined;
-}
-
-export interface PlacedDeviceEvents {
-  lost(device: string, reason: string): void;
-  changed(from: string, to: string, reason: string): void;
-}
 
 /**
  * An accelerator and the arrays that live there. The host's copies of them are as old as the journal is long, and with it

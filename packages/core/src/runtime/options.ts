@@ -1,6 +1,43 @@
-import { loadNativeLibrary } from "@shardgrad/workers";
+import { type KernelChoice, loadNativeLibrary } from "@shardgrad/workers";
 import { OptionError } from "../errors/index.js";
-import type { RuntimeOptions } from "./runtime.js";
+
+/** The options of {@link Runtime}; see docs/threads-and-memory.md, and docs/gpu.md for devices. */
+export interface RuntimeOptions {
+  /** Worker threads that share a step. 0 runs everything on the calling thread. Default: all processors. */
+  readonly threads?: number | undefined;
+  /**
+   * Where steps run. `auto`, the default: on the CPU, and large steps on a GPU where the package `@shardgrad/gpu` is
+   * installed and finds one. `cuda`, `webgpu`, `tfjs`: everything there that can be, on the CPU where it cannot be opened.
+   * `cpu`: nowhere else. See docs/gpu.md.
+   */
+  readonly device?: "auto" | "cpu" | "cuda" | "webgpu" | "tfjs" | undefined;
+  /**
+   * The tfjs module of the application, with its back end set: what `device: "tfjs"` computes with. `auto` takes it when
+   * it finds no other device and the back end is one on a GPU.
+   */
+  readonly tf?: object | undefined;
+  /**
+   * `wasm` kernels run everywhere; `native` ones use the processor's widest vectors and prefetching. The results have
+   * the same bits. `auto`, the default, takes native ones where the package has them for this platform, except for
+   * the smallest variables.
+   */
+  readonly kernels?: KernelChoice | undefined;
+  /**
+   * Steps over fewer elements than this run on the calling thread: waking threads would take longer. Default: about
+   * 100 µs of work, 500,000 elements with native kernels and 200,000 with WebAssembly.
+   */
+  readonly inlineThreshold?: number | undefined;
+  /** Asynchronous steps that may wait behind the running one. Default 1024. */
+  readonly maxQueue?: number | undefined;
+  /**
+   * Bytes of gradients that are kept so that nothing is lost when a device is: when they are full, everything on the
+   * device is copied to the host. Default: 512 MiB, or as much as the device holds if that is more. 0 copies after
+   * every step.
+   */
+  readonly journalBytes?: number | undefined;
+  /** Largest size of one shared memory in bytes, at most and by default 4 GiB. Larger variables are split. */
+  readonly arenaBytes?: number | undefined;
+}
 
 const devices = ["auto", "cpu", "cuda", "webgpu", "tfjs"] as const;
 const PAGE = 65_536;

@@ -1,8 +1,8 @@
 import type { CpuDevice, MemoryPool } from "@shardgrad/workers";
-import type { PlacedDeviceOptions } from "../placement/accelerator-holder.js";
+import type { PlacedDeviceOptions } from "../placement/options.js";
 import { PlacedDevice } from "../placement/placed-device.js";
 import type { VariablePlacement } from "../placement/policy.js";
-import type { RuntimeOptions } from "./runtime.js";
+import type { RuntimeOptions } from "./options.js";
 
 /** Where the variables of a runtime live. */
 export interface Placement {

@@ -1,84 +1,24 @@
 import { availableParallelism } from "node:os";
-import {
-  CpuDevice,
-  type DType,
-  dtypeInfo,
-  type KernelChoice,
-  MemoryPool,
-  type TypedArray,
-} from "@shardgrad/workers";
+import { CpuDevice, type DType, dtypeInfo, MemoryPool, type TypedArray } from "@shardgrad/workers";
 import { ArgumentError, ClosedRuntimeError, OptionError } from "../errors/index.js";
 import { SafeEmitter } from "../events/emitter.js";
+import { printedAs } from "../inspect.js";
 import type { PlacedDevice } from "../placement/placed-device.js";
 import { type VariableInternals, variableInternals } from "../variable/internals.js";
 import { checkDtype, checkShape, sizeOf } from "../variable/values.js";
 import { EventLoopShare } from "./event-loop-share.js";
+import type { RuntimeEvents } from "./events.js";
 import { type RuntimeInternals, runtimeInternals } from "./internals.js";
-import { checkRuntimeOptions } from "./options.js";
+import { checkRuntimeOptions, type RuntimeOptions } from "./options.js";
 import { type Placement, placedDevice, placementOf } from "./placement.js";
 import { StepQueue } from "./step-queue.js";
 
-export interface RuntimeOptions {
-  /** Worker threads that share a step. 0 runs everything on the calling thread. Default: all processors. */
-  readonly threads?: number;
-  /**
-   * Where steps run. `auto`, the default: on the CPU, and large steps on a GPU where the package `@shardgrad/gpu` is
-   * installed and finds one. `cuda`, `webgpu`, `tfjs`: everything there that can be, on the CPU where it cannot be opened.
-   * `cpu`: nowhere else. See docs/gpu.md.
-   */
-  readonly device?: "auto" | "cpu" | "cuda" | "webgpu" | "tfjs";
-  /**
-   * The tfjs module of the application, with its back end set: what `device: "tfjs"` computes with. `auto` takes it when
-   * it finds no other device and the back end is one on a GPU.
-   */
-  readonly tf?: object;
-  /**
-   * `wasm` kernels run everywhere; `native` ones use the processor's widest vectors and prefetching. The results have
-   * the same bits. `auto`, the default, takes native ones where the package has them for this platform, except for
-   * the smallest variables.
-   */
-  readonly kernels?: KernelChoice;
-  /**
-   * Steps over fewer elements than this run on the calling thread: waking threads would take longer. Default: about
-   * 100 µs of work, 500,000 elements with native kernels and 200,000 with WebAssembly.
-   */
-  readonly inlineThreshold?: number;
-  /** Asynchronous steps that may wait behind the running one. Default 1024. */
-  readonly maxQueue?: number;
-  /**
-   * Bytes of gradients that are kept so that nothing is lost when a device is: when they are full, everything on the
-   * device is copied to the host. Default: 512 MiB, or as much as the device holds if that is more. 0 copies after
-   * every step.
-   */
-  readonly journalBytes?: number;
-  /** Largest size of one shared memory in bytes, at most and by default 4 GiB. Larger variables are split. */
-  readonly arenaBytes?: number;
-}
-
-/** Events of a runtime. */
-export interface RuntimeEvents {
-  /** The last step of the queue has ended. */
-  drain: { readonly runtime: Runtime };
-  /** A thread ended unexpectedly; it is replaced before the next step that needs it. */
-  workerLost: { readonly lane: number; readonly runtime: Runtime };
-  /** A device went away, or failed; steps go on on the CPU with everything that was done. */
-  deviceLost: { readonly device: string; readonly reason: string; readonly runtime: Runtime };
-  /** Steps run elsewhere from now on, or a device that was asked for cannot be had. */
-  deviceChanged: {
-    readonly from: string;
-    readonly to: string;
-    readonly reason: string;
-    readonly runtime: Runtime;
-  };
-  /** A listener failed. */
-  error: unknown;
-}
-
+/** How long `Runtime.close` waits. Without either: until every step of the queue has ended. */
 export interface CloseOptions {
   /** Milliseconds to wait for the queue; steps that have not started by then are rejected. */
-  readonly timeout?: number;
+  readonly timeout?: number | undefined;
   /** Aborting has the same effect as the timeout. */
-  readonly signal?: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
 }
 
 const DEFAULT_MAX_QUEUE = 1_024;
@@ -97,6 +37,12 @@ let shared: Runtime | undefined;
  * await runtime.close(); // or `await using runtime`, where the language has it
  */
 export class Runtime extends SafeEmitter<RuntimeEvents> {
+  static {
+    printedAs(Runtime.prototype, ({ threads, instructions, memoryBytes, pending, closed }) => ({
+      ...{ threads, instructions, memoryBytes, pending, closed },
+    }));
+  }
+
   /** Worker threads; 0 when everything runs on the calling thread. */
   readonly threads: number;
   /** @internal */
@@ -110,7 +56,7 @@ export class Runtime extends SafeEmitter<RuntimeEvents> {
 
   /** @throws OptionError for an unknown or bad option. */
   constructor(options: RuntimeOptions = {}) {
-    super();
+    super(["drain", "workerLost", "deviceLost", "deviceChanged", "error"]);
     checkRuntimeOptions(options);
     this.threads = options.threads ?? availableParallelism();
     this.#memory = new MemoryPool(options.arenaBytes, (arena) => this.#device.attach(arena));

@@ -1,6 +1,7 @@
 import { type DType, type TypedArray, viewOf } from "@shardgrad/workers";
 import { OptionError, SplitVariableError, StateError } from "../errors/index.js";
 import type { RowIndices } from "../gradients/indexed-slices.js";
+import { printedAs } from "../inspect.js";
 import { checkOptions } from "../schedules/options.js";
 import { checkGather, type Readable, readAll } from "./gather.js";
 import { checkHandle, type VariableHandle } from "./handle.js";
@@ -10,6 +11,7 @@ import type { VariableSegment } from "./readable-variable.js";
 import { readerOf } from "./row-reader.js";
 import { type NestedArray, sizeOf } from "./values.js";
 
+/** The options of `Variable.attach`. */
 export interface AttachOptions {
   /** Whether `data` and `segments` give views, which can be written through. Default false. */
   readonly writable?: boolean | undefined;
@@ -32,6 +34,12 @@ export interface AttachOptions {
  * new Worker(url, { workerData: table.handle() }); // table 1
  */
 export class AttachedVariable {
+  static {
+    printedAs(AttachedVariable.prototype, ({ name, shape, dtype, writable, disposed }) => ({
+      ...{ name, shape, dtype, writable, disposed },
+    }));
+  }
+
   readonly name: string;
   readonly dtype: DType;
   readonly writable: boolean;

@@ -20,6 +20,7 @@ export type Initializer =
   | "ones"
   | ((shape: readonly number[], dtype: DType) => NestedArray | ArrayLike<number>);
 
+/** The options of `Variable.uniform`, beside those of every variable. */
 export interface UniformOptions {
   /** Default 0. */
   readonly min?: number | undefined;
@@ -29,6 +30,7 @@ export interface UniformOptions {
   readonly seed?: number | undefined;
 }
 
+/** The options of `Variable.normal`, beside those of every variable. */
 export interface NormalOptions {
   /** Default 0. */
   readonly mean?: number | undefined;

@@ -1,6 +1,7 @@
 import { runtimeInternals } from "../runtime/internals.js";
+import { catchUpAsync, catchUpSync } from "./catch-up.js";
 import { variableInternals } from "./internals.js";
-import { catchUpAsync, catchUpSync, type LazyAverage } from "./lazy-average.js";
+import type { LazyAverage } from "./lazy-average.js";
 
 /**
  * Brings tables up to date before their averages go: now, or behind the steps that wait or run, which write the same rows.

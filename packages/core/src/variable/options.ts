@@ -5,6 +5,7 @@ import type { Initializer, PendingFill } from "./initializers.js";
 import { rowSizeOf } from "./values.js";
 import type { Variable } from "./variable.js";
 
+/** The options of {@link Variable} and of its static methods. */
 export interface VariableOptions {
   /** Default "Variable". Slots are named after it. */
   readonly name?: string | undefined;

@@ -1,6 +1,7 @@
 import type { DType, TypedArray } from "@shardgrad/workers";
 import { SplitVariableError } from "../errors/index.js";
 import type { RowIndices } from "../gradients/indexed-slices.js";
+import { printedAs } from "../inspect.js";
 import { runtimeInternals } from "../runtime/internals.js";
 import { follow, SlotRows } from "./followers.js";
 import { checkGather, gatherInQueue, type Readable, readAll } from "./gather.js";
@@ -25,6 +26,13 @@ export interface VariableSegment {
 
 /** What a variable is, where it lies, and how it is read; Variable adds how it is made and written. */
 export abstract class ReadableVariable {
+  static {
+    printedAs(ReadableVariable.prototype, ({ name, shape, dtype, trainable, disposed }) => ({
+      ...{ name, shape, dtype, trainable },
+      ...(disposed ? { disposed } : {}),
+    }));
+  }
+
   readonly name: string;
   readonly dtype: DType;
   readonly trainable: boolean;

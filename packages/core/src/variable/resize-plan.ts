@@ -1,5 +1,6 @@
 import type { MemoryPool } from "@shardgrad/workers";
 import type { Fill, PendingFill } from "./initializers.js";
+import { refuseBeyondMachine } from "./machine-memory.js";
 import {
   cutsOf,
   freeSegments,
@@ -39,6 +40,7 @@ export function planResize(storage: Storage, size: number, rowSize: number, gene
     const end = old[kept - 1]!;
     return { kept, segments: [...old.slice(0, kept - 1), resized(storage, end, size - end.start)] };
   }
+  refuseBeyondMachine(storage.dtype, size);
   // A variable without rows, and without the room for them, starts anew rather than behind an empty segment.
   const anew = present === 0 && size > last.room.capacity;
   const kept = anew

@@ -12,6 +12,7 @@ import { discard, fillsOf, newElements, planResize } from "./resize-plan.js";
 import type { Variable } from "./variable.js";
 import { writeWithSlots } from "./writes.js";
 
+/** The options of `resizeRows` and `resizeRowsSync`. */
 export interface ResizeOptions {
   /** What new rows start with; default: the variable's own initializer if it was made from one, otherwise zeros. */
   readonly initializer?: Initializer | undefined;

@@ -1,27 +1,11 @@
-import { copyRows, type UnitBytes, type Units, unitsOf } from "./copy-rows.js";
+import { copyRows } from "./copy-rows.js";
 import { CutRowReader } from "./cut-rows.js";
 import type { SharedHeader } from "./header.js";
 import { LazyCopy } from "./lazy-copy.js";
 import { fence } from "./patience.js";
 import { ReadGuard } from "./read-guard.js";
-import {
-  type Reader,
-  type RowLayout,
-  type RowSegment,
-  type RowTarget,
-  rowBytesOf,
-  targetOf,
-} from "./row-layout.js";
-
-/** What can be read of a segment now. */
-interface Part {
-  readonly index: number;
-  readonly segment: RowSegment;
-  readonly firstRow: number;
-  readonly endRow: number;
-  readonly source: Units;
-  readonly versions: Int32Array;
-}
+import { type Reader, type RowLayout, type RowTarget, rowBytesOf, targetOf } from "./row-layout.js";
+import { type Part, RowParts } from "./row-parts.js";
 
 /** Most rows, and about the most bytes, that are copied between two looks at the version words. */
 const BATCH_ROWS = 64;
@@ -58,9 +42,7 @@ class RowReader implements Reader {
   readonly #lazyCopy: LazyCopy;
   readonly #rowBytes: number;
   readonly #batchRows: number;
-  #parts: readonly Part[] = [];
-  #partsEpoch = -1;
-  #partsUnit: UnitBytes = 2;
+  readonly #parts: RowParts;
   // Of the rows of a batch: number within the segment, version, segment.
   readonly #local = new Uint32Array(BATCH_ROWS);
   readonly #seen = new Int32Array(BATCH_ROWS);
@@ -73,6 +55,7 @@ class RowReader implements Reader {
   constructor(layout: RowLayout, header: SharedHeader, checksAlive: boolean) {
     this.#layout = layout;
     this.#header = header;
+    this.#parts = new RowParts(layout, header);
     this.#guard = new ReadGuard(layout.name, header, checksAlive);
     this.#lazyCopy = new LazyCopy(layout.dtype, layout.rowSize, header.isSlot);
     this.#rowBytes = rowBytesOf(layout);
@@ -87,8 +70,8 @@ class RowReader implements Reader {
     guard.patience.reset();
     for (;;) {
       guard.enter();
-      this.#openParts(this.#partsUnit);
-      const known = this.#parts[this.#parts.length - 1]?.endRow ?? 0;
+      this.#parts.open();
+      const known = this.#parts.endRow;
       const unknown = firstFrom(known, indices);
       if (unknown === undefined) return;
       if (guard.left()) guard.refuse(unknown);
@@ -120,13 +103,13 @@ class RowReader implements Reader {
   /** Number of rows that must be read again, which `#failed` lists; or -1: all. */
   #attempt(indices: Uint32Array, from: number, to: number, target: RowTarget): number {
     this.#guard.enter();
-    this.#openParts(target.unit);
+    this.#parts.open(target.unit);
     const local = this.#local;
     const seen = this.#seen;
     const parts = this.#partOfRow;
     const { shift } = this.#layout;
     for (let i = from; i < to; ) {
-      const part = this.#partOf(indices[i]!);
+      const part = this.#parts.of(indices[i]!);
       if (part === undefined) return this.#missing(indices[i]!);
       const { firstRow, endRow, versions } = part;
       const mask = versions.length - 1;
@@ -186,14 +169,14 @@ class RowReader implements Reader {
     patience.reset();
     for (let row = first; row < end; ) {
       this.#guard.enter();
-      this.#openParts(target.unit);
+      this.#parts.open(target.unit);
       if (this.#guard.lazy || rowsOfBlock * this.#rowBytes < WHOLE_BLOCK) {
         const some = Math.min(LISTED, Math.ceil(BATCH_BYTES / this.#rowBytes));
         const to = Math.min(end, row + some);
         row = this.#copyBlocks(row, to, row - first, target) ? to : this.#readListed(row, first, to, target);
         continue;
       }
-      const part = this.#partOf(row);
+      const part = this.#parts.of(row);
       if (part === undefined) {
         this.#missing(row);
         patience.pause();
@@ -213,7 +196,7 @@ class RowReader implements Reader {
 
   /** Copies rows of small blocks all at once, after `enter`; false where some must be copied again, or one by one. */
   #copyBlocks(row: number, end: number, at: number, target: RowTarget): boolean {
-    const part = this.#partOf(row);
+    const part = this.#parts.of(row);
     if (this.#guard.lazy || part === undefined || end > part.endRow) return false;
     const { firstRow, source, versions } = part;
     const { shift } = this.#layout;
@@ -260,44 +243,6 @@ class RowReader implements Reader {
     const rows = source.subarray((row - firstRow) * size, (end - firstRow) * size);
     (target.units as Int32Array).set(rows as Int32Array, at * size);
     return this.#guard.left() && (seen & 1) === 0 && Atomics.load(versions, word) === seen;
-  }
-
-  /**
-   * The segments as they are now, for copying in units. The epoch is loaded first, and changes last: a mixture of old and
-   * new does not outlive the change, and `left` is false for who has used it.
-   */
-  #openParts(unit: UnitBytes): void {
-    const { epoch } = this.#header;
-    if (epoch === this.#partsEpoch && unit === this.#partsUnit) return;
-    const { rows } = this.#header;
-    const { segments, rowSize } = this.#layout;
-    const parts: Part[] = [];
-    for (const [index, segment] of segments.entries()) {
-      const firstRow = rowSize === 0 ? 0 : segment.start / rowSize;
-      const { buffer } = segment.memory;
-      const count = Math.min(this.#header.rowsOf(index, segment.place), rows - firstRow);
-      const bytes = count * this.#rowBytes;
-      if (count <= 0 || segment.offset + bytes > buffer.byteLength) break;
-      const source = unitsOf(unit, buffer, segment.offset, bytes);
-      const versions = new Int32Array(buffer, segment.versions, segment.mask + 1);
-      parts.push({ index, segment, firstRow, endRow: firstRow + count, source, versions });
-    }
-    this.#parts = parts;
-    this.#partsEpoch = epoch;
-    this.#partsUnit = unit;
-  }
-
-  #partOf(row: number): Part | undefined {
-    const parts = this.#parts;
-    let low = 0;
-    let high = parts.length - 1;
-    while (low < high) {
-      const middle = (low + high) >>> 1;
-      if (row < parts[middle]!.endRow) high = middle;
-      else low = middle + 1;
-    }
-    const part = parts[low];
-    return part !== undefined && row < part.endRow ? part : undefined;
   }
 }
 

@@ -1,4 +1,5 @@
 import type { DType, MemoryPool, TypedArray } from "@shardgrad/workers";
+import { refuseBeyondMachine } from "./machine-memory.js";
 import type { StoragePlan } from "./resize-plan.js";
 import {
   cutsOf,
@@ -41,6 +42,7 @@ export class Storage {
    * @param reserve - elements that the last segment has room for, as far as a memory takes them
    */
   static create(memory: MemoryPool, dtype: DType, size: number, rowSize: number, reserve = 0): Storage {
+    refuseBeyondMachine(dtype, size);
     return new Storage(memory, dtype, freshPlacements(memory, dtype, size, rowSize, reserve));
   }
 

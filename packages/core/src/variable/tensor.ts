@@ -1,7 +1,7 @@
 import { SplitVariableError, StateError } from "../errors/index.js";
 import { runtimeInternals } from "../runtime/internals.js";
+import { catchUpAsync } from "./catch-up.js";
 import { type VariableInternals, variableInternals } from "./internals.js";
-import { catchUpAsync } from "./lazy-average.js";
 import { refuseWhenDisposed } from "./read-guard.js";
 import type { ReadableVariable } from "./readable-variable.js";
 

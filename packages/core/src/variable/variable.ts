@@ -2,6 +2,7 @@ import type { TypedArray } from "@shardgrad/workers";
 import { ArgumentError, StateError } from "../errors/index.js";
 import { runtimeInternals } from "../runtime/internals.js";
 import { AttachedVariable, type AttachOptions } from "./attached.js";
+import { catchUpAsync, catchUpSync } from "./catch-up.js";
 import { describe } from "./describe.js";
 import type { VariableHandle } from "./handle.js";
 import {
@@ -14,7 +15,6 @@ import {
   uniform,
 } from "./initializers.js";
 import { type VariableInternals, variableInternals } from "./internals.js";
-import { catchUpAsync, catchUpSync } from "./lazy-average.js";
 import { besideOptions, type VariableOptions } from "./options.js";
 import { refuseWhenDisposed } from "./read-guard.js";
 import { readInQueue } from "./read-values.js";

@@ -58,6 +58,7 @@ export interface GpuBackend {
   close(): Promise<void>;
 }
 
+/** What a device takes at most, in bytes. */
 export interface GpuLimits {
   /** Largest buffer. */
   readonly bufferBytes: number;
@@ -65,6 +66,7 @@ export interface GpuLimits {
   readonly bindingBytes: number;
 }
 
+/** Why a device went away, in a line. */
 export interface DeviceLost {
   readonly reason: string;
 }

@@ -14,19 +14,12 @@ import { PinnedMemory } from "./pinned.js";
 import type { CudaResources } from "./resources.js";
 import { CudaError } from "./results.js";
 import { UploadStaging } from "./staging.js";
+import { Streams } from "./streams.js";
 
 /** Word offsets in the kernels' tables reach this far over elements of 4 bytes. */
 const REACH_BYTES = 2 ** 34 - ALIGNMENT;
-/** Events that tell which launches have ended; more than launches are likely to be under way. */
-const USE_EVENTS = 16;
 
-/**
- * Runs the kernels through the NVIDIA driver. Uploads have a stream of their own and overlap with launches:
- *
- * - a launch waits for the uploads before it (one event, recorded when the first launch after them is enqueued);
- * - an upload waits for the launches before it that use its buffer. Uses are numbered, use n records event n mod 16:
- *   when an event was recorded again, waiting for it means waiting for a later use, which includes the earlier one.
- */
+/** Runs the kernels through the NVIDIA driver, on two streams whose order {@link Streams} keeps. */
 export class CudaBackend implements GpuBackend {
   readonly kind = "cuda";
   readonly isSoftware = false;
@@ -42,15 +35,8 @@ export class CudaBackend implements GpuBackend {
   readonly #uploads: UploadStaging;
   readonly #downloads: Downloads;
   readonly #argument: ArgumentWriter;
-  readonly #compute: number;
-  readonly #copies: number;
-  readonly #uploaded: number;
-  readonly #used: readonly number[];
+  readonly #streams: Streams;
   readonly #waiting = new Set<Promise<void>>();
-  #uploadsPending = false;
-  #uses = 0;
-  /** The last use that the copies have waited for. */
-  #copiesSaw = 0;
   #enqueued = 0;
   #ended = 0;
   #gone: string | undefined;
@@ -73,13 +59,10 @@ export class CudaBackend implements GpuBackend {
     this.lost = new Promise((resolve) => {
       this.#lose = resolve;
     });
-    this.#compute = resources.stream();
-    this.#copies = resources.stream();
-    this.#uploaded = events.take();
-    this.#used = Array.from({ length: USE_EVENTS }, () => events.take());
+    this.#streams = new Streams(resources);
     this.#memory = new DeviceMemory(driver);
     this.#pinned = new PinnedMemory(driver, pinLimit);
-    this.#uploads = new UploadStaging(driver, events, this.#pinned, this.#copies);
+    this.#uploads = new UploadStaging(driver, events, this.#pinned, this.#streams.copies);
     this.#downloads = new Downloads(this.#pinned, {
       enqueue: (buffer, into, address) => this.#enqueueDownload(buffer, into, address),
       ended: async (event) => {
@@ -108,9 +91,9 @@ export class CudaBackend implements GpuBackend {
   allocate(bytes: number): GpuBuffer {
     return this.#guarded(() => {
       this.#memory.reclaim(this.#ended);
-      const buffer = this.#memory.allocate(bytes, () => this.#waitForAll());
-      this.#driver.call("cuMemsetD8Async", buffer.address, 0, buffer.roundedBytes, this.#copies);
-      this.#uploadsPending = true;
+      const buffer = this.#memory.allocate(bytes, () => this.#streams.waitForAll());
+      this.#driver.call("cuMemsetD8Async", buffer.address, 0, buffer.roundedBytes, this.#streams.copies);
+      this.#streams.markUpload();
       return buffer;
     });
   }
@@ -139,7 +122,7 @@ export class CudaBackend implements GpuBackend {
       for (const { offset, bytes: length, pinned } of this.#pinned.pieces(bytes)) {
         const piece = bytes.subarray(offset, offset + length);
         if (!pinned) this.#uploads.upload(address + offset, piece);
-        else this.#driver.call("cuMemcpyHtoDAsync_v2", address + offset, piece, length, this.#copies);
+        else this.#driver.call("cuMemcpyHtoDAsync_v2", address + offset, piece, length, this.#streams.copies);
       }
     });
   }
@@ -156,16 +139,16 @@ export class CudaBackend implements GpuBackend {
     this.#guarded(() => {
       const used = commands.flatMap(({ buffers }) => buffers.map(({ buffer }) => buffer as CudaBuffer));
       this.#downloads.flush(used);
-      this.#joinUploads();
+      this.#streams.joinUploads();
       for (const command of commands) if (command.count > 0) this.#launchOne(command);
-      this.#markUse(used);
+      this.#streams.markUse(used);
     });
   }
 
   async finished(): Promise<void> {
     const event = this.#guarded(() => {
-      this.#joinUploads();
-      return this.#record();
+      this.#streams.joinUploads();
+      return this.#streams.record();
     });
     const stamp = this.#enqueued;
     await this.#wait(event);
@@ -177,34 +160,34 @@ export class CudaBackend implements GpuBackend {
   /** Milliseconds that the device takes for what `enqueue` launches, by its own clock. */
   async timed(enqueue: () => void): Promise<number> {
     const [start, end] = this.#guarded(() => {
-      this.#joinUploads();
+      this.#streams.joinUploads();
       const made = [this.#events.timed(), this.#events.timed()] as const;
-      this.#driver.call("cuEventRecord", made[0], this.#compute);
+      this.#driver.call("cuEventRecord", made[0], this.#streams.compute);
       return made;
     });
     enqueue();
-    this.#guarded(() => this.#driver.call("cuEventRecord", end, this.#compute));
+    this.#guarded(() => this.#driver.call("cuEventRecord", end, this.#streams.compute));
     await this.#wait(end);
     return this.#guarded(() => this.#events.elapsed(start, end));
   }
 
   #enqueueDownload(buffer: CudaBuffer, into: Uint8Array, address: number): number {
     return this.#guarded(() => {
-      this.#joinUploads();
-      this.#driver.call("cuMemcpyDtoHAsync_v2", into, address, into.length, this.#compute);
-      this.#markUse([buffer]);
-      return this.#record();
+      this.#streams.joinUploads();
+      this.#driver.call("cuMemcpyDtoHAsync_v2", into, address, into.length, this.#streams.compute);
+      this.#streams.markUse([buffer]);
+      return this.#streams.record();
     });
   }
 
   /** Copies within the device by the driver's own means, as a measure of its memory. */
   copyOnDevice(from: GpuBuffer, to: GpuBuffer, bytes: number): void {
     this.#guarded(() => {
-      this.#joinUploads();
+      this.#streams.joinUploads();
       const [source, target] = [from as CudaBuffer, to as CudaBuffer];
       this.#downloads.flush([target]);
-      this.#driver.call("cuMemcpyDtoDAsync_v2", target.address, source.address, bytes, this.#compute);
-      this.#markUse([source, target]);
+      this.#driver.call("cuMemcpyDtoDAsync_v2", target.address, source.address, bytes, this.#streams.compute);
+      this.#streams.markUse([source, target]);
     });
   }
 
@@ -242,13 +225,10 @@ export class CudaBackend implements GpuBackend {
     if (source.byteLength === 0) return;
     this.#guarded(() => {
       this.#downloads.flush([buffer as CudaBuffer]);
-      const { address, lastUse } = buffer as CudaBuffer;
-      if (lastUse > this.#copiesSaw) {
-        this.#driver.call("cuStreamWaitEvent", this.#copies, this.#used[lastUse % USE_EVENTS]!, 0);
-        this.#copiesSaw = lastUse;
-      }
+      this.#streams.waitForUses(buffer as CudaBuffer);
+      const { address } = buffer as CudaBuffer;
       copy(address + byteOffset, new Uint8Array(source.buffer, source.byteOffset, source.byteLength));
-      this.#uploadsPending = true;
+      this.#streams.markUpload();
     });
   }
 
@@ -263,34 +243,13 @@ export class CudaBackend implements GpuBackend {
   #start(code: number, blocks: number, threads: number): void {
     const { list } = this.#argument;
     // biome-ignore format: grid, block, shared memory, stream, arguments
-    this.#driver.call("cuLaunchKernel", code, blocks, 1, 1, threads, 1, 1, 0, this.#compute, list, null);
+    this.#driver.call("cuLaunchKernel", code, blocks, 1, 1, threads, 1, 1, 0, this.#streams.compute, list, null);
   }
 
   #function(kernel: GpuKernelName, dtype: Command["dtype"]): number {
     const found = this.#resources.function(`${kernel}${dtypeInfo[dtype].suffix}`);
     if (found === undefined) throw new TypeError(`CUDA has no ${dtype}.`);
     return found;
-  }
-
-  /** What is enqueued to compute from here on waits for the uploads so far. */
-  #joinUploads(): void {
-    if (!this.#uploadsPending) return;
-    this.#driver.call("cuEventRecord", this.#uploaded, this.#copies);
-    this.#driver.call("cuStreamWaitEvent", this.#compute, this.#uploaded, 0);
-    this.#uploadsPending = false;
-  }
-
-  #markUse(buffers: readonly CudaBuffer[]): void {
-    this.#uses++;
-    for (const buffer of buffers) buffer.lastUse = this.#uses;
-    this.#driver.call("cuEventRecord", this.#used[this.#uses % USE_EVENTS]!, this.#compute);
-  }
-
-  /** An event behind everything that is enqueued to compute. */
-  #record(): number {
-    const event = this.#events.take();
-    this.#driver.call("cuEventRecord", event, this.#compute);
-    return event;
   }
 
   async #wait(event: number): Promise<void> {
@@ -308,14 +267,6 @@ export class CudaBackend implements GpuBackend {
   /** Makes the context current where nothing depends on the result. */
   #enter(): void {
     this.#driver.try("cuCtxSetCurrent", this.#resources.context);
-  }
-
-  /** Holds up the caller. */
-  #waitForAll(): void {
-    this.#joinUploads();
-    const event = this.#record();
-    this.#driver.call("cuEventSynchronize", event);
-    this.#events.give(event);
   }
 
   /** Runs driver calls in the context of the device; a failure that is not about memory ends the device. */

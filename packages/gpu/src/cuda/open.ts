@@ -4,6 +4,7 @@ import { CudaDriver, type Koffi } from "./driver.js";
 import { CudaResources } from "./resources.js";
 import { CudaError } from "./results.js";
 
+/** The options of {@link openCuda}. */
 export interface OpenCudaOptions {
   /** Number of the device, in the driver's order. Default: the first that can be used. */
   readonly device?: number;
@@ -16,7 +17,15 @@ export interface OpenCudaOptions {
   readonly library?: string;
 }
 
-/** A back end, or why there is none in one line. */
+/**
+ * A CUDA back end; or why there is none, in one line. Never rejects. Runtimes open it by themselves (`device: "cuda"`): this
+ * tells what they would find.
+ * @example
+ * import { openCuda } from "@shardgrad/gpu";
+ * const cuda = await openCuda();
+ * console.log(typeof cuda === "string" ? `no CUDA because of ${cuda}` : cuda.description);
+ * if (typeof cuda !== "string") await cuda.close();
+ */
 export async function openCuda(options: OpenCudaOptions = {}): Promise<CudaBackend | string> {
   let koffi: Koffi;
   try {

@@ -19,6 +19,7 @@ export const clipKinds = {
   value: 3,
 } as const;
 
+/** What a kernel does with the average of the weights. */
 export const emaKinds = {
   none: 0,
   /** average = momentum * average + complement * variable */
@@ -46,6 +47,7 @@ export const rangeFields = [
   /** Elements of a row; only the rowwise kernel reads it. */
   "rowSize",
 ] as const;
+/** 32-bit words of one range in a kernel's table. */
 export const RANGE_WORDS = rangeFields.length;
 
 /**
@@ -79,6 +81,7 @@ interface ScalarParameter {
   readonly type: "element" | "word";
 }
 
+/** What a kernel is given: its buffers and numbers, in the order of its parameters. */
 export interface GpuKernel {
   readonly buffers: readonly BufferParameter[];
   readonly scalars: readonly ScalarParameter[];
@@ -129,6 +132,7 @@ const rowScalars = [
   ...ema,
 ];
 
+/** The kernels that every back end has, by name, with what each does. */
 export const gpuKernels = {
   /**
    * partials[firstPartial + p] = the sum of squares of a tile's gradient elements, where p is the range's `variable` field
@@ -208,4 +212,5 @@ export const gpuKernels = {
   },
 } as const satisfies Record<string, GpuKernel>;
 
+/** The name of a kernel. */
 export type GpuKernelName = keyof typeof gpuKernels;

@@ -7,6 +7,7 @@ import { openOnDeviceOf } from "./shared-device.js";
 import { asTf, type Tf } from "./tf.js";
 import { type MakeArray, tensorArrays } from "./tf-array.js";
 
+/** The options of {@link openTfjs}. */
 export interface OpenTfjsOptions {
   /** The tfjs of the application, with a back end set. */
   readonly tf: object | undefined;

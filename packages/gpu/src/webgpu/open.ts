@@ -3,6 +3,7 @@ import { WebGpuBackend } from "./backend.js";
 import { SharedDevice } from "./device.js";
 import { loaderMissing } from "./vulkan-loader.js";
 
+/** The options of {@link openWebGpu}. */
 export interface OpenWebGpuOptions {
   /** Takes adapters that are software too. */
   readonly software?: boolean;
@@ -19,7 +20,15 @@ interface WebGpuPackage {
 let gpu: GPU | undefined;
 let shared: Promise<SharedDevice | string> | undefined;
 
-/** A back end, or why there is none in one line. */
+/**
+ * A WebGPU back end; or why there is none, in one line. Never rejects. Runtimes open it by themselves (`device: "webgpu"`):
+ * this tells what they would find.
+ * @example
+ * import { openWebGpu } from "@shardgrad/gpu";
+ * const webgpu = await openWebGpu();
+ * console.log(typeof webgpu === "string" ? `no WebGPU because of ${webgpu}` : webgpu.description);
+ * if (typeof webgpu !== "string") await webgpu.close();
+ */
 export async function openWebGpu({
   software = false,
 }: OpenWebGpuOptions = {}): Promise<WebGpuBackend | string> {
@@ -44,7 +53,19 @@ async function sharedDevice(): Promise<SharedDevice | string> {
   }
 }
 
-/** Loses the open device as a fault of its driver would, so that an application can test what it does then. */
+/**
+ * Loses the open device as a fault of its driver would, so that an application can test what it does then. Nothing where
+ * none is open.
+ * @example
+ * import { Runtime } from "@shardgrad/core";
+ * import { debugLoseWebGpu } from "@shardgrad/gpu";
+ * const runtime = new Runtime({ device: "webgpu" });
+ * // Why there is none, or that it was lost:
+ * runtime.on("deviceChanged", ({ reason }) => console.log(reason));
+ * await runtime.ready();
+ * await debugLoseWebGpu();
+ * await runtime.close();
+ */
 export async function debugLoseWebGpu(): Promise<void> {
   const opened = await shared;
   if (typeof opened === "object") opened.device.destroy();

@@ -14,6 +14,7 @@ import { LaneLostError } from "./lane-lost-error.js";
 import { alone, LaneRunner } from "./lane-runner.js";
 import { type PoolEvents, WorkerPool } from "./worker-pool.js";
 
+/** The options of {@link CpuDevice}. */
 export interface CpuDeviceOptions {
   /** Lanes; 0 runs everything on the calling thread. */
   readonly threads: number;

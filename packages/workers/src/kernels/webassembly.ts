@@ -6,6 +6,7 @@ export interface WasmModule {
   readonly [Symbol.toStringTag]: string;
 }
 
+/** A shared WebAssembly memory; `pages` are of 64 KiB. */
 export interface WasmMemory {
   readonly buffer: SharedArrayBuffer;
   grow(pages: number): number;

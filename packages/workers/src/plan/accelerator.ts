@@ -95,6 +95,7 @@ export interface AcceleratorPackage {
   openAccelerator(options: OpenOptions): Promise<Accelerator | readonly string[]>;
 }
 
+/** What a GPU package is asked for: the first of `kinds` that works. */
 export interface OpenOptions {
   readonly kinds: readonly Accelerator["kind"][];
   readonly host: HostMemory;

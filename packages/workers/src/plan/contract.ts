@@ -56,6 +56,7 @@ export interface BehindRows {
   readonly factors: Float64Array;
 }
 
+/** The gradient of one segment: none, dense, or slices; offsets are in bytes of the segment's memory. */
 export type SegmentGradient =
   | { readonly kind: "none" }
   | { readonly kind: "dense"; readonly offset: number }
@@ -82,6 +83,7 @@ export interface AllSlices {
   readonly indices?: number;
 }
 
+/** What a step does with one variable. */
 export interface UpdatePlan {
   /**
    * `adagrad`: clip, update and average. `clip`: clip the gradient in place. `average`: averages only. `catchUp`: bring
@@ -108,6 +110,7 @@ export interface UpdatePlan {
   readonly rowwise: boolean;
 }
 
+/** One step as plain data: what to do with each variable, and the clipping and averaging of all of them. */
 export interface StepPlan {
   readonly updates: readonly UpdatePlan[];
   readonly clip: ClipPlan;

@@ -14,6 +14,7 @@
  */
 export const LAZY_BLOCK_BYTES = 64 + 4 * 256 * 8;
 
+/** Positions of the 32-bit words of a lazy block. */
 export const lazyWords = {
   clock: 0,
   floor: 1,
@@ -26,6 +27,7 @@ export const lazyWords = {
 /** In a word of BehindRows: an overwrite is due. */
 export const OVERWRITE_FLAG = 2 ** 31;
 
+/** Positions of the float64 numbers of a lazy block, in units of eight bytes. */
 export const lazyNumbers = { momentum: 4, complement: 5, powers: 8 } as const;
 
 /** momentum^(digit * 256^place), for the four places of a u32. */
