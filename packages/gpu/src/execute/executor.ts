@@ -129,7 +129,7 @@ export class GpuExecutor implements Accelerator {
     const given =
       plan.arriving === undefined
         ? undefined
-        : copyOrTake(plan, gradients, this.#host, this.#gradients, this.#backend);
+        : copyOrTake(plan, gradients, this.#host, this.#gradients, this.#backend, lasting);
     if (given === undefined) copyGradients(plan, gradients, this.#host, this.#gradients, lasting);
     this.#buffers.begin();
     const { commands, norm } = lower(plan, found, this.#rows, this.#arrays, this.#buffers, this.#scratch);

@@ -39,6 +39,7 @@ export function copyOrTake(
   host: HostMemory,
   buffers: StepBuffers,
   backend: GpuBackend,
+  inPlace: boolean,
 ): { readonly taken: readonly TensorCopy[]; readonly filled: ReadonlySet<GpuBuffer> } {
   const { updates, arriving } = plan;
   const taken: TensorCopy[] = [];
@@ -59,6 +60,6 @@ export function copyOrTake(
     filled.add(place.buffer);
     here.push(copy);
   }
-  copyGradients(plan, here, host, buffers, false);
+  copyGradients(plan, here, host, buffers, inPlace);
   return { taken, filled };
 }
