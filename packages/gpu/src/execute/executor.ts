@@ -17,6 +17,7 @@ import { type Lowered, lower } from "./lower.js";
 import { cut, pieceBytes } from "./pieces.js";
 import { Scratch } from "./scratch.js";
 import { StepBuffers } from "./step-buffers.js";
+import { copyOrTake, hasTensors } from "./tensor-gradients.js";
 import { tensorOver } from "./tensors.js";
 
 /** Runs step plans on a back end: keeps arrays on the device, brings gradients up, launches kernels. */
@@ -117,13 +118,26 @@ export class GpuExecutor implements Accelerator {
     for (const bytes of largeGradients(plan, this.#host)) await this.#backend.readyInPlace(bytes);
   }
 
+  takesTensors(plan: StepPlan): boolean {
+    return hasTensors(plan, this.#backend);
+  }
+
   launch(plan: StepPlan, lasting = false): void {
     const found = this.#layouts.of(plan);
-    copyGradients(plan, found.layout.gradients, this.#host, this.#gradients, lasting);
+    const { gradients } = found.layout;
+    const given =
+      plan.arriving === undefined
+        ? undefined
+        : copyOrTake(plan, gradients, this.#host, this.#gradients, this.#backend, lasting);
+    if (given === undefined) copyGradients(plan, gradients, this.#host, this.#gradients, lasting);
     this.#buffers.begin();
     const { commands, norm } = lower(plan, found, this.#arrays, this.#buffers, this.#scratch);
     if (!this.#arrays.areCurrent) for (const update of plan.updates) this.#bringUp(update);
-    for (const { buffer, bytes } of found.layout.uploads) this.#backend.upload(buffer, 0, bytes);
+    for (const { buffer, bytes } of found.layout.uploads) {
+      if (given === undefined || given.filled.has(buffer)) this.#backend.upload(buffer, 0, bytes);
+    }
+    // After the uploads, which may go over the same places.
+    if (given !== undefined && given.taken.length > 0) this.#backend.copyTensors!(given.taken);
     this.#sendTables();
     this.#norm = norm;
     this.#backend.launch(commands);
