@@ -1,6 +1,14 @@
 import { getEventListeners } from "node:events";
 import { setImmediate } from "node:timers/promises";
-import { Adagrad, QueueFullError, type Runtime, ShardgradError, Variable } from "@shardgrad/core";
+import {
+  Adagrad,
+  Optimizer,
+  QueueFullError,
+  type Runtime,
+  ShardgradError,
+  StateError,
+  Variable,
+} from "@shardgrad/core";
 import { afterEach, expect, test } from "vitest";
 import { pooled } from "../support/devices.js";
 import { thrownBy } from "../support/outcome.js";
@@ -156,3 +164,32 @@ test("a variable disposed while a step uses it keeps its memory until the step h
   expect(other.data.every((x) => x === 0)).toBe(true);
   expect(view.length).toBe(SIZE);
 });
+
+test.each(["Adagrad", "its own updateStep"])(
+  "a synchronous step of a variable that threads are writing for another optimizer is refused: %s",
+  async (what) => {
+    const { w, step } = await scene();
+    class Own extends Optimizer {
+      updateStep(_: unknown, { data }: Variable): void {
+        data.fill(7);
+      }
+    }
+    const other = what === "Adagrad" ? new Adagrad({ runtime }) : new Own({ runtime });
+    const free = Variable.ones([4], { runtime });
+    const gradient = new Float32Array(SIZE).fill(1);
+    const now = () =>
+      other.applyGradientsSync([
+        [[1, 1, 1, 1], free],
+        [gradient, w],
+      ]);
+    await setImmediate();
+    const running = step(); // the threads have it when the call returns
+    const refused = await thrownBy(now);
+    expect(refused).toBeInstanceOf(StateError);
+    expect((refused as Error).message).toContain("w");
+    await running;
+    expect([other.built, other.iterations, free.data[0]]).toEqual([false, 0, 1]);
+    now();
+    expect(other.iterations).toBe(1);
+  },
+);

@@ -140,7 +140,7 @@ describe.each(kernelRuns)("CUDA kernels (%s) and CPU kernels", (runs) => {
             `${kernel}${suffix}`, w.at, s.at, rowSize, list.at, values.at, indices.length, 0, 1, 1, scratch.at,
             step.learningRate, step.epsilon, clipKind, a, b, perRow, 0, 1023,
           );
-          const { order, rowGroups } = grouped(indices);
+          const { order, rowGroups, count } = grouped(indices);
           const result = await run(
             kernel,
             {
@@ -157,16 +157,13 @@ describe.each(kernelRuns)("CUDA kernels (%s) and CPU kernels", (runs) => {
               ...step,
               ...average,
               emaKind: 0,
-              averageOffset: 0,
               clipKind,
               perRow,
               rowSize,
-              clip: 0,
-              variableOffset: 0,
-              accumulatorOffset: 0,
-              valuesOffset: 0,
+              firstPart: 0,
+              partCount: 1,
             },
-            rowGroups.length / 4,
+            count,
           );
           expectSame(result.variable!, w.read(), `variable, row size ${rowSize}`);
           expectSame(result.accumulator!, s.read(), `accumulator, row size ${rowSize}`);

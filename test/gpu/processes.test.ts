@@ -12,7 +12,8 @@ function training(more = ""): string {
     import { createRequire } from "node:module";
     process.env.VK_ICD_FILENAMES = ${JSON.stringify(join(folder, "vk_swiftshader_icd.json"))};
     process.env.SHARDGRAD_SOFTWARE_DEVICE = "1";
-    createRequire(import.meta.url)("koffi").load(${JSON.stringify(join(folder, "libvulkan.so.1"))});
+    // Held, or it is unloaded again before it is needed.
+    globalThis.loader = createRequire(import.meta.url)("koffi").load(${JSON.stringify(join(folder, "libvulkan.so.1"))});
     const { Adagrad, Runtime, Variable } = await import("@shardgrad/core");
     const runtime = new Runtime({ device: "webgpu", threads: 2, inlineThreshold: 0 });
     await runtime.ready();
@@ -60,7 +61,7 @@ describe.skipIf(missing !== undefined)(`processes with a device${missing ? ` (${
     `;
     const withDriver = training().split("process.env.SHARDGRAD_SOFTWARE_DEVICE")[0]!;
     const folder = JSON.stringify(join(softwareDriver(), "libvulkan.so.1"));
-    const load = `${withDriver} createRequire(import.meta.url)("koffi").load(${folder});`;
+    const load = `${withDriver} globalThis.loader = createRequire(import.meta.url)("koffi").load(${folder});`;
     const software = await runInChild(looking(load));
     expect(software.output).toBe("WebGPU: the only adapter is software (SwiftShader driver 5.0.0)\n");
     const none = await runInChild(

@@ -9,6 +9,9 @@ const require = createRequire(import.meta.url);
 /** The software drivers that the tests know; `SHARDGRAD_TEST_VULKAN` names one. */
 type Driver = "swiftshader" | "lavapipe";
 
+/** The Vulkan loader, for good: koffi unloads a library that nobody holds. */
+const held: unknown[] = [];
+
 /** Where a driver is: its manifest, and the Vulkan loader by its path or its name. */
 interface DriverFiles {
   readonly manifest: string;
@@ -26,8 +29,8 @@ export function useSoftwareVulkan(): string | undefined {
   try {
     const { manifest, loader } = driver === "lavapipe" ? lavapipe()! : swiftShader();
     process.env.VK_ICD_FILENAMES = manifest;
-    // Loaded by its path, the loader is found again by its name when Dawn asks for it.
-    require("koffi").load(loader);
+    // Loaded by its path, the loader is found again by its name when Dawn asks for it; unless it was collected before.
+    held.push(require("koffi").load(loader));
     return undefined;
   } catch (error) {
     return `the software Vulkan driver could not be loaded: ${(error as Error).message.split("\n", 1)[0]}`;

@@ -12,7 +12,9 @@
 #include "versions.inc"
 #include "lazy-block.inc"
 
-#if defined(__AVX512F__)
+#if defined(VECTOR_BYTES)
+/* By a test: the code for wide registers, on a processor that has none. */
+#elif defined(__AVX512F__)
 #define VECTOR_BYTES 64
 #elif defined(__AVX2__)
 #define VECTOR_BYTES 32

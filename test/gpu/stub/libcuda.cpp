@@ -318,7 +318,11 @@ API int cuEventQuery(handle event) {
 }
 
 API int cuEventSynchronize(handle event) {
-  usleep((unsigned)device.setting("waitsMs", 0) * 1000);
+  const auto waitsMs = [] {
+    std::lock_guard<std::recursive_mutex> guard(device.lock);
+    return (unsigned)device.setting("waitsMs", 0);
+  };
+  usleep(waitsMs() * 1000);
   // Whether a thread needs a context for this is not documented: both are tried.
   BEGIN("", device.setting("waitNeedsContext", 0) != 0);
   if (device.events.count((stub_event *)event) == 0) return INVALID_HANDLE;

@@ -26,6 +26,7 @@ static void openFences(char *memory, size_t bytes) {
   ASAN_UNPOISON_MEMORY_REGION(memory + bytes, fence);
 }
 
+// All of them under the lock: a waiting thread of the back end may be in a call.
 API void stubReset() {
   std::lock_guard<std::recursive_mutex> guard(device.lock);
   for (const auto &[address, bytes] : device.allocations) {
@@ -47,6 +48,7 @@ API void stubReset() {
 }
 
 API void stubSet(const char *name, long long value) {
+  std::lock_guard<std::recursive_mutex> guard(device.lock);
   device.settings[name] = value;
   if (strcmp(name, "seed") == 0) device.seed = (unsigned)value;
   if (strcmp(name, "compilerWaits") == 0) compilerWaits = value != 0;
@@ -56,6 +58,7 @@ API void stubSet(const char *name, long long value) {
 // The call after the next `after` ones of this name returns `result`; sticky: every later one of all names, too. A
 // launch that is enqueued but fails when it runs has the name "execution".
 API void stubFail(const char *name, int after, int result, int sticky) {
+  std::lock_guard<std::recursive_mutex> guard(device.lock);
   device.failures[name] = {after, result, sticky != 0};
 }
 
@@ -70,11 +73,15 @@ API size_t stubTakeLog(char *into, size_t room) {
 
 // What is not given back: allocations, registered ranges, streams, events, contexts; and misuse.
 API int stubLeft() {
+  std::lock_guard<std::recursive_mutex> guard(device.lock);
   return (int)(device.allocations.size() + device.registered.size() + device.streams.size() + device.events.size()) +
          device.retained + 1000 * device.misuse;
 }
 
 // How many calls have failed as they were told to.
-API int stubFailed() { return device.failed; }
+API int stubFailed() {
+  std::lock_guard<std::recursive_mutex> guard(device.lock);
+  return device.failed;
+}
 // The context that is current on the calling thread.
 API unsigned long long stubCurrent() { return current; }

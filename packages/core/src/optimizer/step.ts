@@ -1,4 +1,5 @@
 import {
+  type ArrivingGradients,
   type AveragePlan,
   type ClipPlan,
   type DType,
@@ -48,6 +49,8 @@ export interface PreparedStep {
   readonly accelerated: boolean;
   /** The updates of earlier steps of the optimizer, to be used again. */
   readonly known?: KnownUpdates;
+  /** Gradients that are still being filled, where kernels take them as they are: of steps in kernels only. */
+  readonly arriving?: ArrivingGradients | undefined;
   /** All slots of the optimizer; none is freed while the step runs. */
   readonly slots: readonly Variable[];
   /** What new slots are to be filled with before anything reads them; undefined when the step made none. */
@@ -78,6 +81,7 @@ export function* performStep(
   const variables = step.pairs.map(({ variable }) => variable);
   const kernels = variables.map(step.kernelsOf);
   checkSlots(step, variables, kernels);
+  if (device.isBusy) refuseWhileWritten(variables, device);
   const letGo = holdAll(variables, step.slots);
   let ended: Promise<unknown> | undefined;
   try {
@@ -136,6 +140,17 @@ function checkSlots(
 
 function isGone(slot: Variable | undefined): boolean {
   return slot === undefined || slot.disposed;
+}
+
+/** @throws StateError in a synchronous step beside another optimizer's: both would write the same elements at a time */
+function refuseWhileWritten(variables: readonly Variable[], device: RuntimeInternals["device"]): void {
+  const written = variables.find((variable) =>
+    variable[variableInternals].storage.segments.some(({ home, block }) =>
+      device.isWriting(home.arena.id, block.offset),
+    ),
+  );
+  if (written === undefined) return;
+  throw new StateError(`An asynchronous step is writing ${written.name}: await it before a synchronous one.`);
 }
 
 /** @throws ArgumentError: a global norm over several dtypes is undefined, as in TensorFlow */

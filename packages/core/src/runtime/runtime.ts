@@ -170,13 +170,15 @@ export class Runtime extends SafeEmitter<RuntimeEvents> {
   /**
    * Starts the threads, and opens a device that was asked for by name, now rather than on first need. Synchronous steps
    * use threads only once they are up.
-   * @throws ClosedRuntimeError
+   * @throws ClosedRuntimeError, also when the runtime is closed meanwhile; an error with the code
+   *   ERR_SHARDGRAD_LANE_LOST when a thread does not start
    */
   async ready(): Promise<void> {
     this.#refuseWhenClosed();
     // A synchronous loop gives the event loop no turn in which threads could learn of a memory made later.
     this.#memory.ensureArena();
     await Promise.all([this.#device.ready(), this.#placed?.ready()]);
+    this.#refuseWhenClosed();
   }
 
   /**

@@ -1,11 +1,11 @@
-import type { DType } from "@shardgrad/workers";
+import { type DType, dtypeInfo } from "@shardgrad/workers";
 import { type Initializer, isCopy, newValues, type PendingFill } from "./initializers.js";
 import { type VariableInternals, variableInternals } from "./internals.js";
 import type { ReadableVariable } from "./readable-variable.js";
 import { discard, fillsOf, newElements, planBeside, planResize, type StoragePlan } from "./resize-plan.js";
 import type { StorageSegment } from "./segments.js";
 import { rowPlacement, Storage } from "./storage.js";
-import { sizeOf } from "./values.js";
+import { rowSizeOf, sizeOf } from "./values.js";
 import type { Variable } from "./variable.js";
 
 /** A resize of a variable that has its memory, and that nobody sees yet. */
@@ -23,6 +23,8 @@ export interface RowResize {
 
 /** What changes its number of rows with a variable: slots, and what else is kept for each row. */
 export interface RowFollower {
+  /** Bytes that `fills` write for each new row, if any; zeros that stay untouched are none. */
+  readonly writtenPerRow?: number;
   /**
    * Takes all memory that the resize needs; nothing of it may show yet.
    * @throws MemoryExhaustedError; the follower has given back what it took, and the resize does not happen
@@ -48,6 +50,11 @@ export class SlotRows implements RowFollower {
   constructor(slot: ReadableVariable, initializer: Initializer) {
     this.#slot = slot;
     this.#initializer = initializer;
+  }
+
+  get writtenPerRow(): number {
+    const { shape, dtype } = this.#slot;
+    return this.#initializer === "zeros" ? 0 : rowSizeOf(shape) * dtypeInfo[dtype].bytes;
   }
 
   prepare(resize: RowResize): PreparedRows {

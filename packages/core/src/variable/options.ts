@@ -2,7 +2,7 @@ import type { DType } from "@shardgrad/workers";
 import { OptionError } from "../errors/index.js";
 import type { Runtime } from "../runtime/runtime.js";
 import type { Initializer, PendingFill } from "./initializers.js";
-import { rowSizeOf } from "./values.js";
+import { MOST_ROWS, rowSizeOf } from "./values.js";
 import type { Variable } from "./variable.js";
 
 /** The options of {@link Variable} and of its static methods. */
@@ -63,11 +63,13 @@ export function checkReserve(rows: number | undefined, shape: readonly number[])
     shape.length > 0 &&
     Number.isSafeInteger(rows) &&
     rows >= 0 &&
+    rows <= MOST_ROWS &&
     Number.isSafeInteger(rows * rowSizeOf(shape))
   ) {
     return rows;
   }
-  const expected = shape.length === 0 ? "nothing, as a scalar has no rows" : "an integer, 0 or more";
+  const expected =
+    shape.length === 0 ? "nothing, as a scalar has no rows" : `an integer from 0 to ${MOST_ROWS}`;
   throw new OptionError({ argument: "reserveRows", received: rows, expected });
 }
 

@@ -8,8 +8,9 @@ const FENCE = 16;
 /** Looks before a thread sleeps: some microseconds, longer than a block of rows takes. */
 const LOOKS = 200;
 const SHORT_SLEEPS = 50;
-/** Milliseconds after which a writer is taken for dead. */
+/** Milliseconds after which a writer is taken for dead, and how many count between two looks: see `pause`. */
 const LONGEST = 60_000;
+const LONGEST_PAUSE = 100;
 
 /**
  * No load passes it, plain ones included: earlier ones not the sequentially consistent store (which releases), later ones
@@ -23,7 +24,8 @@ export function fence(): number {
 /** Waiting of a reader: it looks again at once, then sleeps in between, and gives up at last. */
 export class Patience {
   #looks = 0;
-  #since = 0;
+  #waited = 0;
+  #lastLook = 0;
   readonly #name: string;
 
   constructor(name: string) {
@@ -34,12 +36,19 @@ export class Patience {
     this.#looks = 0;
   }
 
-  /** @throws StateError after a minute */
+  /**
+   * Time in which this thread did not run hardly counts (a suspended machine, a stopped process): the writer did not run
+   * either.
+   * @throws StateError after a minute
+   */
   pause(): void {
     const looks = this.#looks++;
     if (looks < LOOKS) return;
-    if (looks === LOOKS) this.#since = performance.now();
-    else if (performance.now() - this.#since > LONGEST) throw stuck(this.#name);
+    const now = performance.now();
+    if (looks === LOOKS) this.#waited = 0;
+    else this.#waited += Math.min(now - this.#lastLook, LONGEST_PAUSE);
+    this.#lastLook = now;
+    if (this.#waited > LONGEST) throw stuck(this.#name);
     Atomics.wait(own, SLEEP, 0, looks < LOOKS + SHORT_SLEEPS ? 0.05 : 1);
   }
 }

@@ -1,4 +1,4 @@
-import { MemoryExhaustedError } from "@shardgrad/workers";
+import { dtypeInfo, MemoryExhaustedError } from "@shardgrad/workers";
 import { ArgumentError, ClosedRuntimeError, OptionError, ShapeError, StateError } from "../errors/index.js";
 import { eventLoopTurn } from "../runtime/event-loop-share.js";
 import { runtimeInternals } from "../runtime/internals.js";
@@ -7,8 +7,10 @@ import { fillInParts } from "./fill-in-parts.js";
 import type { PreparedRows, RowFollower, RowResize } from "./followers.js";
 import { type Initializer, newValues } from "./initializers.js";
 import { variableInternals } from "./internals.js";
+import { refuseBytes } from "./machine-memory.js";
 import { refuseWhenDisposed } from "./read-guard.js";
 import { discard, fillsOf, newElements, planResize } from "./resize-plan.js";
+import { MOST_ROWS } from "./values.js";
 import type { Variable } from "./variable.js";
 import { writeWithSlots } from "./writes.js";
 
@@ -54,6 +56,7 @@ function* resize(
   if (storage.inUse) throw new StateError(`${variable.name} cannot be resized in the middle of a step.`);
   const before = variable.shape[0]!;
   if (rows === before) return;
+  refuseBytes(writtenBytes(variable, rows, initializer));
   storage.hold();
   const prepared = new Map<RowFollower, PreparedRows>();
   let planned: RowResize | undefined;
@@ -163,8 +166,14 @@ function checkResize(variable: Variable, rows: unknown, options: ResizeOptions):
   throw new OptionError({ argument: "initializer", received: options.initializer, expected });
 }
 
-/** Kernels take row numbers as u32. */
-const MOST_ROWS = 2 ** 32 - 1;
+/** Bytes that a resize writes, slots and all. */
+function writtenBytes(variable: Variable, rows: number, initializer: Initializer | undefined): number {
+  const { rowSize, followers, ...internals } = variable[variableInternals];
+  const isZeros = (initializer ?? internals.initializer) === "zeros";
+  let perRow = isZeros ? 0 : rowSize * dtypeInfo[variable.dtype].bytes;
+  for (const follower of followers) perRow += follower.writtenPerRow ?? 0;
+  return Math.max(0, rows - variable.shape[0]!) * perRow;
+}
 
 function isInitializer(value: unknown): boolean {
   return value === undefined || value === "zeros" || value === "ones" || typeof value === "function";

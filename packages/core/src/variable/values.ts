@@ -4,6 +4,9 @@ import { ArgumentError, DtypeError, ShapeError } from "../errors/index.js";
 /** A number, or arrays of numbers nested to any depth, rectangular. */
 export type NestedArray = number | readonly NestedArray[];
 
+/** Kernels take row numbers as u32. */
+export const MOST_ROWS = 2 ** 32 - 1;
+
 /** Product of the dimensions; 1 for a scalar. */
 export function sizeOf(shape: readonly number[]): number {
   let size = 1;

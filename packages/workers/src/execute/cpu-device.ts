@@ -6,7 +6,7 @@ import { kernelFor } from "../kernels/table.js";
 import type { Arena } from "../memory/arena.js";
 import type { MemoryPool } from "../memory/memory-pool.js";
 import { TemporaryBlocks } from "../memory/temporary-blocks.js";
-import type { StepOutcome, StepPlan } from "../plan/contract.js";
+import type { StepOutcome, StepPlan, UpdatePlan } from "../plan/contract.js";
 import { lower } from "../plan/lower.js";
 import type { Scratch } from "../plan/lowering.js";
 import { groupCount, ProgramWriter } from "../plan/program.js";
@@ -41,6 +41,10 @@ export class CpuDevice {
   readonly #native: NativeKernels | undefined;
   readonly #runner: LaneRunner;
   readonly #pool: WorkerPool | undefined;
+  /** The plan that the pool is given. */
+  #running: StepPlan | undefined;
+  /** The variables that it writes, once somebody has asked. */
+  #written: Set<number> | undefined;
 
   constructor(options: CpuDeviceOptions, memory: MemoryPool, events: PoolEvents) {
     this.#memory = memory;
@@ -82,20 +86,41 @@ export class CpuDevice {
   }
 
   async run(plan: StepPlan): Promise<StepOutcome> {
+    const leaving = this.#pool?.leaving;
+    if (leaving !== undefined) await leaving;
     if (this.runsInline(plan)) return this.#runInline(plan);
     const pool = this.#pool!;
     const scratch = new StepScratch(this.#memory, this.#runner);
+    this.#running = plan;
     try {
       const program = await pool.run(lower(plan, pool.lanes, scratch, this.#writer));
       return this.#outcome("workers", plan, program);
     } finally {
+      this.#running = undefined;
+      this.#written = undefined;
       scratch.release();
     }
   }
 
-  /** Blocks the calling thread, which computes a share itself. Runs inline while the threads are not up. */
+  /** Whether threads run a step that has not ended. */
+  get isBusy(): boolean {
+    return this.#running !== undefined;
+  }
+
+  /** Whether threads are writing an array for a step that has not ended. */
+  isWriting(memory: number, offset: number): boolean {
+    if (this.#running === undefined) return false;
+    this.#written ??= new Set(this.#running.updates.flatMap(variablesOf));
+    return this.#written.has(keyOf(memory, offset));
+  }
+
+  /**
+   * Blocks the calling thread, which computes a share itself. Runs inline while the threads are not up.
+   * @throws LaneLostError; without damage while a thread that was given up may write still
+   */
   runSync(plan: StepPlan): StepOutcome {
     const pool = this.#pool;
+    pool?.refuseWhileLeaving();
     if (this.runsInline(plan) || pool === undefined || pool.lanes === 1) return this.#runInline(plan);
     const scratch = new StepScratch(this.#memory, this.#runner);
     let ended: Promise<unknown> | undefined;
@@ -159,6 +184,16 @@ export class CpuDevice {
     if (plan.clip.kind !== "globalNorm" || groupCount(program) === 0) return { device };
     return { device, globalNorm: this.#runner.clipScalars(program, 0).norm };
   }
+}
+
+function variablesOf({ operation, segments }: UpdatePlan): number[] {
+  if (operation === "norm" || operation === "clip") return [];
+  return segments.map(({ memory, variable }) => keyOf(memory, variable));
+}
+
+/** Offsets are below 2^32. */
+function keyOf(memory: number, offset: number): number {
+  return memory * 2 ** 32 + offset;
 }
 
 /** Temporary blocks of one step, given back together when it ends. */

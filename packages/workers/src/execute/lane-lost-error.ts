@@ -15,9 +15,13 @@ export class LaneLostError extends ShardgradError {
   constructor(
     readonly lane: number,
     readonly damage: readonly LaneDamage[],
-    { cause, ended }: { readonly cause?: unknown; readonly ended?: Promise<unknown> } = {},
+    {
+      cause,
+      ended,
+      message = `The thread of lane ${lane} ended in mid-step.`,
+    }: { readonly cause?: unknown; readonly ended?: Promise<unknown>; readonly message?: string } = {},
   ) {
-    super(`The thread of lane ${lane} ended in mid-step.`, ...(cause === undefined ? [] : [{ cause }]));
+    super(message, ...(cause === undefined ? [] : [{ cause }]));
     if (ended !== undefined) this.ended = ended;
   }
 }

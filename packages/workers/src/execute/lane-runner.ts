@@ -21,15 +21,15 @@ import {
 
 /** What a lane needs from the lanes beside it. */
 export interface LaneProgress {
-  /** Called before record `index` (counted over all phases) is run. */
-  started(index: number): void;
+  /** Called before record `index` (counted over all phases) is run; false when the lane was given up. */
+  started(index: number): boolean;
   completed(index: number): void;
   /** Waits until every lane has ended the phase; false when the step was given up. */
   barrier(phase: number): boolean;
 }
 
 export const alone: LaneProgress = {
-  started() {},
+  started: () => true,
   completed() {},
   barrier: () => true,
 };
@@ -65,7 +65,7 @@ export class LaneRunner {
     return this.#instances[memory]!;
   }
 
-  /** Runs one lane's share of a program; false when the step was given up at a barrier. */
+  /** Runs one lane's share of a program; false when the step was given up. */
   run(program: Float64Array, lane: number, progress: LaneProgress): boolean {
     const phases = phaseCount(program);
     const norms: (ClipScalars | undefined)[] = [];
@@ -75,7 +75,7 @@ export class LaneRunner {
       const start = runStart(program, phase, lane);
       const end = start + runLength(program, phase, lane) * RECORD;
       for (let at = start; at < end; at += RECORD) {
-        progress.started(index);
+        if (!progress.started(index)) return false;
         this.#call(program, at, norms);
         progress.completed(index);
         index++;

@@ -53,6 +53,8 @@ export default function becomeLane(assignment: LaneAssignment): number {
     completed: (index) => control.completed(lane, index),
     barrier: (phase) => control.barrier(phase, lanes),
   };
+  // After an error, too: a caller that blocks its thread hears of it in no other way.
+  process.once("exit", () => control.lose(lane));
   void serve(control, assignment.generation, (generation) => {
     const callerIsLaneZero = (generation & 1) === 1;
     if (callerIsLaneZero && lane === 0) return;
@@ -77,7 +79,7 @@ async function serve(control: Control, first: number, run: (generation: number) 
     const generation = control.generation();
     if (generation === seen) continue;
     seen = generation;
-    if (Control.isClosed(generation)) return;
+    if (control.isClosed) return;
     run(generation);
     hot = true;
   }

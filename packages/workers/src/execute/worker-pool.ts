@@ -1,6 +1,3 @@
-import { MessageChannel, type MessagePort, type Worker } from "node:worker_threads";
-import { type Remote, wrap } from "comlink";
-import { Piscina } from "piscina";
 import { kernelModule } from "../kernels/instance.js";
 import type { KernelChoice } from "../kernels/native.js";
 import type { WasmMemory } from "../kernels/webassembly.js";
@@ -9,25 +6,19 @@ import { Control, DONE_COUNT } from "./control.js";
 import { damageOf } from "./damage.js";
 import { LaneLostError } from "./lane-lost-error.js";
 import type { LaneProgress, LaneRunner } from "./lane-runner.js";
-import type { LaneAssignment, LaneControl } from "./lane-worker.js";
+import { type Lane, LaneThreads } from "./lane-threads.js";
+import { Silence } from "./silence.js";
 
 const FIRST_PROGRAM_NUMBERS = 32_768;
 
-interface Lane {
-  readonly worker: Worker;
-  readonly port: MessagePort;
-  /** One long-lived proxy a lane, held here so that it is never collected with calls in flight. */
-  readonly remote: Remote<LaneControl>;
-  /** Resolves when the thread has ended. */
-  readonly gone: Promise<void>;
-  lost: boolean;
-}
+/** How often starting threads is tried, as one that ends meanwhile may make another's start fail. */
+const STARTS = 3;
 
 export interface PoolEvents {
   laneLost(lane: number): void;
 }
 
-/** The threads of a runtime: piscina makes and replaces them, the doorbell of control.ts drives them. */
+/** The threads of a runtime, driven by the doorbell of control.ts. */
 export class WorkerPool {
   readonly lanes: number;
   readonly #control: Control;
@@ -35,7 +26,7 @@ export class WorkerPool {
   readonly #events: PoolEvents;
   readonly #kernels: KernelChoice;
   readonly #patience: number;
-  #piscina: Piscina | undefined;
+  #threads: LaneThreads | undefined;
   #members: (Lane | undefined)[] = [];
   #program = new Float64Array(new SharedArrayBuffer(8 * FIRST_PROGRAM_NUMBERS));
   #starting: Promise<void> | undefined;
@@ -51,6 +42,8 @@ export class WorkerPool {
   #busy = false;
   /** The generation that the lanes run without the caller. */
   #running: number | undefined;
+  /** Settles when the threads that were given up have ended, which may write for a moment still. */
+  #leaving: Promise<void> | undefined;
   /** What ended a thread since the last bell. */
   #cause: unknown;
 
@@ -61,6 +54,10 @@ export class WorkerPool {
     this.#kernels = kernels;
     this.#control = Control.create(lanes);
     this.#events = events;
+  }
+
+  get leaving(): Promise<void> | undefined {
+    return this.#leaving;
   }
 
   /** Whether a step can be handed over now, without waiting for threads or attachments. */
@@ -77,16 +74,34 @@ export class WorkerPool {
     this.#attach((lane) => lane.remote.attachMemory(id, memory));
   }
 
-  /** Starts missing threads and waits for all attachments. */
+  /** @throws LaneLostError while threads that were given up have not ended */
+  refuseWhileLeaving(): void {
+    if (this.#leaving === undefined) return;
+    const ended = this.#leaving;
+    const lane = this.#members.findIndex((member) => member?.lost && !member.ended);
+    const message = `The thread of lane ${lane}, which was given up, has not ended yet: nothing was done.`;
+    throw new LaneLostError(lane, [], { ended, message });
+  }
+
+  /**
+   * Starts missing threads and waits for all attachments. Ends without them once the pool is closed.
+   * @throws LaneLostError when a thread does not start
+   */
   async start(): Promise<void> {
+    let failures = 0;
     while (!this.isReady && !this.#closed) {
       this.#starting ??= this.#startMissing().finally(() => {
         this.#starting = undefined;
       });
-      await this.#held(async () => {
-        await this.#starting;
-        while (this.#attaching !== undefined) await this.#attaching;
-      });
+      try {
+        await this.#held(async () => {
+          await this.#starting;
+          while (this.#attaching !== undefined) await this.#attaching;
+        });
+      } catch (error) {
+        failures++;
+        if (failures === STARTS && !this.#closed) throw error;
+      }
     }
   }
 
@@ -100,81 +115,56 @@ export class WorkerPool {
   }
 
   async #startMissing(): Promise<void> {
-    this.#piscina ??= this.#createPiscina();
     const missing: number[] = [];
     for (let lane = 0; lane < this.lanes; lane++) {
       const member = this.#members[lane];
       if (member === undefined || member.lost) missing.push(lane);
     }
-    const started = await Promise.all(missing.map((lane) => this.#startLane(lane)));
-    started.forEach((lane, i) => {
-      this.#members[missing[i]!] = lane;
-    });
-    for (const [id, memory] of this.#memories) {
-      this.#attach((lane) => (started.includes(lane) ? lane.remote.attachMemory(id, memory) : undefined));
-    }
-  }
-
-  #createPiscina(): Piscina {
-    const assigned = new Set<number>();
-    const piscina = new Piscina({
-      filename: new URL("./lane-worker.js", import.meta.url).href,
-      minThreads: this.lanes,
-      maxThreads: this.lanes,
-      concurrentTasksPerWorker: 1,
-      idleTimeout: Number.POSITIVE_INFINITY,
-      // Lanes wait on their own doorbell; piscina's blocking wait would starve their event loop.
-      atomics: "disabled",
-      recordTiming: false,
-      // A loader of the host application would only slow the lanes down: they run plain JavaScript.
-      execArgv: [],
-      // Placement: each thread is given exactly one lane, for life.
-      loadBalancer: (_task, workers) => {
-        const free = workers.find((worker) => !assigned.has(worker.id));
-        if (free === undefined) return null;
-        assigned.add(free.id);
-        return free;
-      },
-    });
-    // A thread that ends by an error is lost like any other: its `exit`, which follows, says so. This is the cause.
-    piscina.on("error", (error) => {
+    // The words of a lane belong to one thread at a time.
+    await this.#leaving;
+    if (this.#closed) return;
+    this.#threads ??= new LaneThreads(this.lanes, (error) => {
       this.#cause = error;
     });
-    return piscina;
+    const program = this.#program;
+    const starts = await Promise.allSettled(missing.map((lane) => this.#startLane(lane)));
+    // Those that did start are lanes by now, also when others did not.
+    const started = starts.flatMap((start) => (start.status === "fulfilled" ? [start.value] : []));
+    starts.forEach((start, i) => {
+      if (start.status === "fulfilled") this.#members[missing[i]!] = start.value;
+    });
+    const attach = (call: (lane: Lane) => Promise<unknown>) =>
+      this.#attach((lane) => (started.includes(lane) ? call(lane) : undefined));
+    for (const [id, memory] of this.#memories) attach((lane) => lane.remote.attachMemory(id, memory));
+    // A step that waits for the threads may have taken a larger one since.
+    if (this.#program !== program) attach((lane) => lane.remote.attachProgram(this.#programBuffer));
+    const failed = starts.find((start) => start.status === "rejected");
+    if (failed !== undefined) throw failed.reason;
   }
 
   async #startLane(index: number): Promise<Lane> {
-    const piscina = this.#piscina!;
-    const { port1, port2 } = new MessageChannel();
-    const assignment: LaneAssignment = {
+    this.#control.replace(index);
+    const lane = await this.#threads!.start({
       lane: index,
       lanes: this.lanes,
-      port: port2,
       control: this.#control.buffer,
-      program: this.#program.buffer as SharedArrayBuffer,
+      program: this.#programBuffer,
       module: kernelModule(),
       kernels: this.#kernels,
       generation: this.#control.generation(),
-    };
-    const threadId = (await piscina.run(assignment, { transferList: [port2] })) as number;
-    const worker = piscina.threads.find((thread) => thread.threadId === threadId);
-    if (worker === undefined) throw new LaneLostError(index, []);
-    const remote = wrap<LaneControl>(port1 as unknown as Parameters<typeof wrap>[0]);
-    port1.unref();
-    const gone = new Promise<void>((resolve) => {
-      worker.once("exit", () => resolve());
     });
-    const lane: Lane = { worker, port: port1, remote, gone, lost: false };
-    worker.once("exit", () => this.#lose(index, lane));
+    lane.worker.once("exit", () => this.#lose(index));
     return lane;
   }
 
-  #lose(index: number, lane: Lane): void {
-    lane.lost = true;
-    lane.port.close();
+  #lose(index: number): void {
     if (this.#closed) return;
     this.#events.laneLost(index);
     this.#onLoss?.(index);
+  }
+
+  get #programBuffer(): SharedArrayBuffer {
+    return this.#program.buffer as SharedArrayBuffer;
   }
 
   #attach(call: (lane: Lane) => Promise<unknown> | undefined): void {
@@ -195,8 +185,7 @@ export class WorkerPool {
   #publish(writer: ProgramWriter): void {
     if (writer.length > this.#program.length) {
       this.#program = new Float64Array(new SharedArrayBuffer(8 * 2 * writer.length));
-      const buffer = this.#program.buffer as SharedArrayBuffer;
-      this.#attach((lane) => lane.remote.attachProgram(buffer));
+      this.#attach((lane) => lane.remote.attachProgram(this.#programBuffer));
     }
     writer.encode(this.#program);
   }
@@ -207,6 +196,8 @@ export class WorkerPool {
     return this.#held(async () => {
       this.#publish(writer);
       if (!this.isReady) await this.start();
+      if (!this.isReady)
+        throw new LaneLostError(0, [], { message: "The threads were ended before the step." });
       const program = this.#program;
       this.#cause = undefined;
       const generation = this.#control.ring(this.lanes, false);
@@ -232,7 +223,7 @@ export class WorkerPool {
     try {
       for (;;) {
         const count = Atomics.load(this.#control.words, DONE_COUNT);
-        if (this.#allDone(generation, 0)) break;
+        if (this.#areDone(generation, 0, (lane) => this.#members[lane]?.lost === true)) break;
         const waiting = Atomics.waitAsync(this.#control.words, DONE_COUNT, count);
         if (waiting.async) await waiting.value;
       }
@@ -245,62 +236,83 @@ export class WorkerPool {
   /** Runs a program with the caller as lane 0. The pool must be ready. Blocks the calling thread. */
   runSync(writer: ProgramWriter, runner: LaneRunner): Float64Array {
     const program = this.#program;
+    const control = this.#control;
     writer.encode(program);
-    const generation = this.#control.ring(this.lanes, true);
+    const generation = control.ring(this.lanes, true);
+    const silence = new Silence(this.#patience);
     const progress: LaneProgress = {
-      started: (index) => this.#control.started(0, index),
-      completed: (index) => this.#control.completed(0, index),
-      barrier: (phase) => this.#control.barrier(phase, this.lanes),
+      started: (index) => {
+        // Whatever becomes of the thread of lane 0: it is not it that computes now.
+        control.started(0, index);
+        return true;
+      },
+      completed: (index) => control.completed(0, index),
+      barrier: (phase) =>
+        control.barrier(phase, this.lanes, () => silence.isTooLong(control.progress(this.lanes))),
     };
-    runner.run(program, 0, progress);
-    if (!this.#waitFor(generation, 1)) {
-      this.#control.giveUp();
-      const silent = this.#endSilent(generation);
-      throw new LaneLostError(silent.first, damageOf(program, this.#progress()), { ended: silent.ended });
+    let isWhole = false;
+    let cause: unknown;
+    try {
+      isWhole = runner.run(program, 0, progress);
+    } catch (error) {
+      cause = error;
+      control.giveUp();
     }
-    return program;
+    // Once the step was given up, the others leave at their next barrier.
+    const ended = this.#waitFor(generation, 1, isWhole ? this.#patience : this.#patience / 10);
+    if (isWhole && ended && !control.isGivenUp && this.#areDone(generation, 1)) return program;
+    control.giveUp();
+    const { first, ended: gone } = this.#endSilent(generation);
+    const damage = damageOf(program, this.#progress());
+    throw new LaneLostError(first, damage, { cause, ...(gone !== undefined && { ended: gone }) });
   }
 
   /** Blocks the calling thread until no lane runs. False when a lane makes no progress. */
   settle(): boolean {
-    return this.#running === undefined || this.#waitFor(this.#running, 0);
+    return this.#running === undefined || this.#waitFor(this.#running, 0, this.#patience);
   }
 
   /** Blocks until the lanes from `first` on are done or lost; false when there is no progress. */
-  #waitFor(generation: number, first: number): boolean {
-    let idleSince = performance.now();
-    let before = -1;
-    while (!this.#allDone(generation, first)) {
-      const now = this.#progress().reduce((sum, lane) => sum + lane.completed, 0);
-      if (now !== before) idleSince = performance.now();
-      before = now;
-      if (performance.now() - idleSince > this.#patience) return false;
-      const count = Atomics.load(this.#control.words, DONE_COUNT);
-      if (!this.#allDone(generation, first)) Atomics.wait(this.#control.words, DONE_COUNT, count, 50);
+  #waitFor(generation: number, first: number, patience: number): boolean {
+    const silence = new Silence(patience);
+    const control = this.#control;
+    // This thread hears of an end only in its event loop, but for what the thread itself says.
+    const isGone = (lane: number) => this.#members[lane]?.lost === true || control.isLost(lane);
+    while (!this.#areDone(generation, first, isGone)) {
+      if (silence.isTooLong(control.progress(this.lanes))) return false;
+      const count = Atomics.load(control.words, DONE_COUNT);
+      if (!this.#areDone(generation, first, isGone)) Atomics.wait(control.words, DONE_COUNT, count, 50);
     }
     return true;
   }
 
   /** Ends the lanes that have not finished, which are then replaced: the first of them, and when all have ended. */
-  #endSilent(generation: number): { first: number; ended: Promise<unknown> } {
+  #endSilent(generation: number): { first: number; ended?: Promise<unknown> } {
     const silent = this.#members.flatMap((lane, index) =>
       index > 0 && lane !== undefined && !this.#control.isDone(index, generation) ? [{ lane, index }] : [],
     );
-    for (const { lane } of silent) {
+    if (silent.length === 0) return { first: 0 };
+    for (const { lane, index } of silent) {
+      this.#control.lose(index);
       lane.lost = true;
       void lane.worker.terminate();
     }
-    return { first: silent[0]?.index ?? 0, ended: Promise.all(silent.map(({ lane }) => lane.gone)) };
+    const ended = Promise.all(silent.map(({ lane }) => lane.gone)).then(() => {
+      this.#leaving = undefined;
+    });
+    this.#leaving = ended;
+    return { first: silent[0]!.index, ended };
   }
 
   /** Whether a program can be run by runSync at once. */
   canRunSync(writer: ProgramWriter): boolean {
-    return !this.#busy && this.isReady && writer.length <= this.#program.length;
+    if (this.#busy || !this.isReady || writer.length > this.#program.length) return false;
+    return !this.#members.some((_, lane) => this.#control.isLost(lane));
   }
 
-  #allDone(generation: number, firstLane: number): boolean {
-    for (let lane = firstLane; lane < this.lanes; lane++) {
-      if (!this.#control.isDone(lane, generation) && !this.#members[lane]?.lost) return false;
+  #areDone(generation: number, first: number, isExcused: (lane: number) => boolean = () => false): boolean {
+    for (let lane = first; lane < this.lanes; lane++) {
+      if (!this.#control.isDone(lane, generation) && !isExcused(lane)) return false;
     }
     return true;
   }
@@ -320,6 +332,6 @@ export class WorkerPool {
     clearInterval(this.#alive);
     this.#control.shutDown();
     for (const lane of this.#members) lane?.port.close();
-    await this.#piscina?.destroy();
+    await this.#threads?.destroy();
   }
 }
