@@ -48,7 +48,7 @@ export function copyOrTake(
   for (const copy of copies) {
     const { update, segment, what, from, bytes, place } = copy;
     const { memory, gradient } = updates[update]!.segments[segment]!;
-    const offset = what === "all" ? undefined : valuesAt(gradient);
+    const offset = what === "dense" || what === "values" ? valuesAt(gradient) : undefined;
     const tensor = offset === undefined ? undefined : arriving?.tensorAt(memory, offset);
     if (tensor !== undefined && backend.hasTensor?.(tensor)) {
       taken.push({ tensor, from, bytes, buffer: place.buffer, offset: place.offset });
