@@ -112,7 +112,9 @@ export default defineConfig({
       ...onTfjs("contract", ["test/contract/devices.test.ts"], withoutSwiftShader ? [] : ["webgpu"]),
       ...onTfjs("golden", ["test/golden/trajectories.test.ts"]),
       // On a GPU; the project gpu has them on stand-ins.
-      ...(onRealDriver ? onCuda("kernels", ["test/gpu/cuda-{cpu-,}kernels.test.ts"]) : []),
+      ...(onRealDriver
+        ? onCuda("kernels", ["test/gpu/cuda-{cpu-,}kernels.test.ts", "test/gpu/cuda-grouping.test.ts"])
+        : []),
       ...onCuda("contract", ["test/contract/devices.test.ts"]),
       ...onCuda("golden", ["test/golden/trajectories.test.ts"]),
       ...onWebGpu("gpu", ["test/gpu/shared/*.test.ts", "test/gpu/webgpu/*.test.ts"]),

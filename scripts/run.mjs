@@ -43,12 +43,16 @@ const tasks = {
   test: () => run(process.execPath, ["node_modules/vitest/vitest.mjs", "run", ...args]),
   bench: () => run(process.execPath, ["bench/main.mjs", ...args]),
   "bench:gpu": () => run(process.execPath, ["bench/gpu/main.mjs", ...args]),
+  lint: () => run(bin("biome"), ["check", ".", ...args]),
+  format: () => run(bin("biome"), ["check", "--write", ".", ...args]),
 };
+/** They look at the sources alone. */
+const withoutBuild = ["lint", "format"];
 
 if (!Object.hasOwn(tasks, task)) {
   console.error(`Unknown task ${task}: expected one of ${Object.keys(tasks).join(", ")}`);
   process.exit(2);
 }
 install();
-build();
+if (!withoutBuild.includes(task)) build();
 tasks[task]();

@@ -21,7 +21,7 @@ if (process.platform !== "linux" || !isAbsolute(library)) {
 const reports = mkdtempSync(join(tmpdir(), "shardgrad-sanitize-"));
 const options = `abort_on_error=1:log_path=${join(reports, "report")}`;
 const runs = [
-  ["--project", "gpu", "cuda-kernels", "cuda-cpu-kernels", "cuda-order"],
+  ["--project", "gpu", "cuda-kernels", "cuda-cpu-kernels", "cuda-grouping", "cuda-order"],
   ["--project", "contract-cuda", "--project", "golden-cuda", "--project", "gpu-cuda"],
 ];
 let status = 0;

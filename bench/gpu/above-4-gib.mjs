@@ -29,7 +29,8 @@ export async function above4GiB(backend) {
     accumulator,
     values: device.uploaded(new Float32Array(DIM).fill(gradient)),
     order: device.uploaded(Uint32Array.of(0)),
-    rowGroups: device.uploaded(Uint32Array.of(row, 0, 1, 0)),
+    // A header, and the one group: see HEADER_WORDS and ROW_GROUP_WORDS.
+    rowGroups: device.uploaded(Uint32Array.of(2, 3, 0, 0, 0, 0, 0, 0, row, 0, 1, 0)),
     clips: device.room(4 * CLIP_SLOT_ELEMENTS),
   };
   const target = device.room(4 * DIM);

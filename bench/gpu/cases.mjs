@@ -1,5 +1,13 @@
 /** What is measured on the device, one function for each case; each gives rows for the report. */
-import { CLIP_SLOT_ELEMENTS, clipKinds, emaKinds } from "@shardgrad/gpu";
+import {
+  CLIP_SLOT_ELEMENTS,
+  clipKinds,
+  emaKinds,
+  groupCommands,
+  partWords,
+  sortBytes,
+  sortShape,
+} from "@shardgrad/gpu";
 import { denseTraffic, sparseTraffic } from "../lib/bytes.mjs";
 import { GLOBAL_CLIPNORM, INITIAL_ACCUMULATOR, ZIPF_EXPONENT } from "../lib/hyper.mjs";
 import { uniqueRows, zipfRows } from "../lib/random.mjs";
@@ -11,7 +19,8 @@ import { tilesOf } from "./device.mjs";
  * @typedef {import("./device.mjs").Device} Device
  * @typedef {import("./options.mjs").Options} Options
  * @typedef {{ name: string, case: string, elements: number, variables?: number, traffic?: number, note?: string,
- *   result: import("../lib/statistics.mjs").Summary }} Row times in ns, traffic in bytes of a step
+ *   peer?: { rows: number, dim: number, indices: number[] }, result: import("../lib/statistics.mjs").Summary }} Row times
+ *   in ns, traffic in bytes of a step; `peer`: what PyTorch is to do for a sparse one
  */
 
 const GRADIENT = Math.fround(0.01);
@@ -145,6 +154,7 @@ export async function many(device, options) {
 }
 
 /**
+ * Steps with slices: row numbers and values are on the device, grouping by row is a part of the step.
  * @param {Device} device
  * @param {Options} options
  * @returns {Promise<Row[]>}
@@ -163,37 +173,72 @@ export async function sparse(device, { rows, slices, samples }) {
   for (const kind of ["unique", "zipf"]) {
     const indices =
       kind === "unique" ? uniqueRows(rows, slices, 1) : zipfRows(rows, slices, ZIPF_EXPONENT, 1);
-    const begin = performance.now();
-    const { order, groups } = grouped(indices);
-    const grouping = performance.now() - begin;
-    const [orderOnDevice, rowGroups] = [device.uploaded(order), device.uploaded(groups)];
+    const { commands, order, rowGroups } = grouping(device, rows, indices);
+    device.launch(...commands);
+    const distinct = await checkGroups(device, order, rowGroups, indices);
     for (const perRow of kind === "unique" ? [0] : [0, 1]) {
       // Neither average nor factors are touched: averages are kept for all rows, or not at all.
       const untouched = { average: clips, factors: clips };
-      const buffers = { variable, accumulator, values, order: orderOnDevice, rowGroups, clips, ...untouched };
-      const distinct = groups.length / 4;
-      const command = device.command("adagradRows", buffers, { perRow, rowSize: dim }, distinct);
-      const result = await device.time(samples, () => device.launch(command));
+      const buffers = { variable, accumulator, values, order, rowGroups, clips, ...untouched };
+      const update = device.command("adagradRows", buffers, { perRow, rowSize: dim }, slices);
+      const whole = await device.time(samples, () => device.launch(...commands, update));
+      const alone = await device.time(samples, () => device.launch(update));
       const name = `sparse ${kind}${kind === "zipf" ? `, ${perRow ? "rows summed" : "each slice squared"}` : ""}`;
       const traffic = sparseTraffic(slices, distinct, dim).bytes;
-      const note = `${distinct} rows; grouping on the host ${grouping.toFixed(1)} ms more`;
-      found.push({ name, case: "sparse", elements: slices * dim, traffic, result, note });
+      const row = { case: "sparse", elements: slices * dim, traffic };
+      const note = `${distinct} rows, grouped in ${commands.length} launches; groups checked`;
+      // PyTorch sums the slices of a row first.
+      const peer = kind === "unique" || perRow === 1 ? { rows, dim, indices: [...indices] } : undefined;
+      found.push({ ...row, name, result: whole, note, peer });
+      found.push({ ...row, name: `${name}, update alone`, result: alone, note: "grouped before" });
     }
   }
   await device.clear();
   return found;
 }
 
-/** @param {Int32Array} indices */
-function grouped(indices) {
-  const order = Uint32Array.from(indices, (_, i) => i).sort((a, b) => indices[a] - indices[b] || a - b);
-  const groups = [];
-  for (let at = 0; at < order.length; at++) {
-    const row = indices[order[at]];
-    if (groups.at(-4) === row) groups[groups.length - 2] = at + 1;
-    else groups.push(row, at, at + 1, 0);
-  }
-  return { order, groups: Uint32Array.from(groups) };
+/**
+ * Commands that group the slices of one table.
+ * @param {Device} device
+ * @param {number} rows
+ * @param {Int32Array} indices
+ */
+function grouping(device, rows, indices) {
+  const shape = sortShape(indices.length, rows, 1);
+  const bytes = sortBytes(shape);
+  const [order, rowGroups] = [device.room(bytes.order), device.room(bytes.rowGroups)];
+  const commands = groupCommands(shape, {
+    rows: device.uploaded(Uint32Array.from(indices)),
+    parts: device.uploaded(partWords([{ slices: indices.length, rows, parts: [{ start: 0 }] }])),
+    behind: undefined,
+    order,
+    rowGroups,
+    even: device.room(bytes.even),
+    odd: device.room(bytes.odd),
+    counters: device.room(bytes.counters),
+  });
+  return { commands, order, rowGroups };
+}
+
+/**
+ * How many rows are named, by the device; it fails where a slice is not in its place.
+ * @param {Device} device
+ * @param {import("./device.mjs").Binding} order
+ * @param {import("./device.mjs").Binding} rowGroups
+ * @param {Int32Array} indices
+ */
+async function checkGroups(device, order, rowGroups, indices) {
+  const expected = Uint32Array.from(indices, (_, i) => i).sort((a, b) => indices[a] - indices[b] || a - b);
+  const read = new Uint32Array(indices.length);
+  await device.backend.download(order.buffer, 0, read);
+  expected.forEach((slice, i) => {
+    same(`slice at ${i}`, read[i], slice, 0);
+  });
+  const header = new Uint32Array(2);
+  await device.backend.download(rowGroups.buffer, 0, header);
+  const distinct = header[1] - header[0];
+  same("rows", distinct, new Set(indices).size, 0);
+  return distinct;
 }
 
 /**

@@ -16,12 +16,9 @@ export const scalars = {
   emaKind: 0,
   rangeCount: 1,
   perRow: 0,
-  clip: 0,
+  firstPart: 0,
+  partCount: 1,
   firstPartial: 0,
-  variableOffset: 0,
-  accumulatorOffset: 0,
-  valuesOffset: 0,
-  averageOffset: 0,
 };
 
 export const tilesOf = (/** @type {number} */ elements) => Math.ceil(elements / TILE);

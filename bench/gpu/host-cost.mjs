@@ -74,6 +74,18 @@ function sparse(runtime, indices) {
   return [[{ indices, values }, Variable.zeros([rows, 16], { runtime })]];
 }
 
+/**
+ * @param {Runtime} runtime
+ * @returns {Pairs}
+ */
+function tables(runtime) {
+  return Array.from({ length: 300 }, (_, i) => {
+    const indices = zipfRows(1000, 20, 0, i + 1);
+    const values = new Float32Array(20 * 16).fill(0.01);
+    return [{ indices, values }, Variable.zeros([1000, 16], { runtime })];
+  });
+}
+
 const uniform = () => zipfRows(rows, slices, 0, 1);
 const zipf = () => zipfRows(rows, slices, ZIPF_EXPONENT, 1);
 const ema = { useEma: true, emaMomentum: EMA_MOMENTUM };
@@ -96,6 +108,7 @@ const cases = [
   { name: "one variable of 64", make: (runtime) => small(runtime, 1, 64) },
   { name: `${slices} slices, uniform`, make: (runtime) => sparse(runtime, uniform()) },
   { name: `${slices} slices, Zipf`, make: (runtime) => sparse(runtime, zipf()) },
+  { name: "300 tables, 20 slices each", make: tables },
 ];
 
 /** What the calling thread computes, in ns. */

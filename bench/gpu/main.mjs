@@ -33,7 +33,7 @@ const copyBefore = await copyBandwidth();
 console.log(`Copy within the device: ${significant(copyBefore / 1e9)} GB/s (bytes read + written)`);
 console.log(
   "Model: an element moves 20 B (g, acc, w read; acc, w written), 28 with EMA, 4 more for a norm; a slice\n" +
-    `4·dim + 4, a distinct row 16·dim. Medians of ${options.samples} samples by the device's clock; latency,\n` +
+    `4·dim + 4, a distinct row 16·dim (sparse: grouping moves more, in the cache). Medians of ${options.samples} samples by the device's clock; latency,\n` +
     "upload, step and hybrid by the caller's, with the 10th and 90th percentile.",
 );
 
@@ -52,7 +52,10 @@ const cases = {
 const rows = [];
 for (const name of CASES) {
   if (!options.only.has(name)) continue;
-  for (const row of await cases[name]()) rows.push({ ...row, peers: await peerTimes(row) });
+  for (const row of await cases[name]()) {
+    const { peer: _, ...told } = row;
+    rows.push({ ...told, peers: await peerTimes(row) });
+  }
 }
 const copyAfter = await copyBandwidth();
 print();
@@ -77,7 +80,10 @@ async function copyBandwidth() {
 
 /** @param {import("./cases.mjs").Row} row */
 async function peerTimes(row) {
-  if (typeof peer === "string" || !["dense", "ema", "clip", "many"].includes(row.case)) return {};
+  if (typeof peer === "string") return {};
+  if (row.peer !== undefined)
+    return { sparse: await peer.torch.time({ case: "sparse", ...row.peer, samples: options.samples }) };
+  if (!["dense", "ema", "clip", "many"].includes(row.case)) return {};
   const request = { case: row.case, elements: row.elements, variables: row.variables ?? 1 };
   const times = {};
   for (const variant of ["fused", "foreach"]) {
@@ -96,6 +102,7 @@ function print() {
     { title: "of copy", width: 8 },
     { title: "fused ÷", width: 8 },
     { title: "foreach ÷", width: 9 },
+    { title: "sparse ÷", width: 8 },
     { title: "", width: 40, left: true },
   ];
   const ratio = (/** @type {unknown} */ time, /** @type {number} */ ours) =>
@@ -114,6 +121,7 @@ function print() {
       Number.isNaN(share) ? "" : `${share.toFixed(0)} %`,
       ratio(peers.fused, result.median),
       ratio(peers.foreach, result.median),
+      ratio(peers.sparse, result.median),
       note ?? "",
     ];
   });

@@ -50,11 +50,10 @@ function dense(shapes, options = {}, { dtype = "float32", ...more } = {}) {
  * A table; row 7 is named by a third of the slices.
  * @param {number} rowSize
  * @param {object} [options] the optimizer's
- * @param {Partial<Case>} [more]
+ * @param {Omit<Partial<Case>, "rows"> & { rows?: number, slices?: number, gathered?: number[] }} [more]
  * @returns {Make}
  */
-function table(rowSize, options = {}, more = {}) {
-  const [rows, slices] = [5000, 3000];
+function table(rowSize, options = {}, { rows = 5000, slices = 3000, gathered, ...more } = {}) {
   return (runtime, Variable) => {
     const start = numbers(rows * rowSize, rowSize);
     const variables = [new Variable(start, { shape: [rows, rowSize], runtime })];
@@ -65,8 +64,26 @@ function table(rowSize, options = {}, more = {}) {
       );
       return [{ indices, values: numbers(slices * rowSize, step + 100) }];
     };
-    return { variables, gradients, steps: 3, options, ...more };
+    return { variables, gradients, steps: 3, options, ...(gathered && { rows: gathered }), ...more };
   };
+}
+
+/**
+ * Tables with few slices each.
+ * @type {Make}
+ */
+function tables(runtime, Variable) {
+  const sizes = Array.from({ length: 300 }, (_, i) => ({ rows: 1 + ((i * 37) % 500), slices: 1 + (i % 7) }));
+  const variables = sizes.map(
+    ({ rows }, i) => new Variable(numbers(rows * 5, i), { shape: [rows, 5], runtime }),
+  );
+  const gradients = (/** @type {number} */ step) =>
+    sizes.map(({ rows, slices }, i) => {
+      const random = generator(1000 * step + i + 1);
+      const indices = Int32Array.from({ length: slices }, () => Math.floor(random() * rows));
+      return { indices, values: numbers(slices * 5, 1000 * step + i) };
+    });
+  return { variables, gradients, steps: 3, options: { clipnorm: 0.5 } };
 }
 
 /** @type {Make} */
@@ -124,7 +141,10 @@ export const cases = {
   "slices of 1": table(1),
   "slices of 300, rows summed, global norm": table(300, { duplicateIndices: "perRow", globalClipnorm: 1 }),
   "slices and averages of the table": table(64, overwrite),
-  gather: table(64, {}, { rows: [4999, 0, 7, 7, 1234] }),
+  "slices, few of them": table(64, {}, { slices: 200 }),
+  "slices, 300,000 of 2^20 rows": table(2, {}, { rows: 2 ** 20, slices: 300_000 }),
+  "slices of 300 tables": tables,
+  gather: table(64, {}, { gathered: [4999, 0, 7, 7, 1234] }),
   "row-wise accumulators, dense": dense(
     [
       [300, 257],

@@ -1,7 +1,8 @@
 """PyTorch's Adagrad on a CUDA device. Reads one JSON request a line, answers one JSON line; times by CUDA events.
 
 A request: {"case": "dense" | "ema" | "clip" | "many", "variant": "fused" | "foreach", "elements": n, "variables": n,
-"samples": n}. The answer: {"samples": [ns a step, ...]} or {"error": "..."}. The first line tells what runs.
+"samples": n}; or {"case": "sparse", "rows": n, "dim": n, "indices": [...], "samples": n}: an uncoalesced sparse gradient,
+which the optimizer coalesces at every step. The answer: {"samples": [ns a step, ...]} or {"error": "..."}. The first line tells what runs.
 """
 
 import json
@@ -28,7 +29,18 @@ if device == "cuda" and not torch.cuda.is_available():
 MOMENTUM = 0.99
 
 
+def sparse(request):
+    rows, dim = request["rows"], request["dim"]
+    indices = torch.tensor([request["indices"]], device=device)
+    table = torch.full((rows, dim), 0.5, device=device, requires_grad=True)
+    values = torch.full((indices.shape[1], dim), 0.01, device=device)
+    table.grad = torch.sparse_coo_tensor(indices, values, (rows, dim))
+    return torch.optim.Adagrad([table], lr=0.01, initial_accumulator_value=0.1, eps=1e-7).step
+
+
 def build(request):
+    if request["case"] == "sparse":
+        return sparse(request)
     count = request.get("variables", 1)
     parameters = [torch.full((request["elements"],), 0.5, device=device, requires_grad=True) for _ in range(count)]
     for parameter in parameters:

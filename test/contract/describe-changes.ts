@@ -168,7 +168,8 @@ export function describeChanges(
             twins.dispose();
           },
         ),
-        { numRuns: 25 },
+        // Devices that pretend take longer.
+        { numRuns: sync ? 25 : 8 },
       ));
   });
 }

@@ -7,6 +7,7 @@ import {
   meansInFloat32,
   pooled,
   testedDevice,
+  tf,
   threadCounts,
 } from "../support/devices.js";
 import { Random } from "../support/random.js";
@@ -16,6 +17,7 @@ import { describeChanges } from "./describe-changes.js";
 import { describeDevice } from "./describe-device.js";
 import { describeGrowth } from "./describe-growth.js";
 import { describeLazy } from "./describe-lazy.js";
+import { describeTensors } from "./describe-tensors.js";
 
 // A device of another package joins with two more lines here.
 for (const threads of threadCounts) {
@@ -32,6 +34,11 @@ for (const threads of [0, 2]) {
     meansInFloat32,
     sync: testedDevice === "auto",
   });
+}
+
+for (const threads of [0, 2]) {
+  const loadTf = async () => tf ?? (await import("../support/tfjs.js")).tfWith("cpu");
+  describeTensors(deviceName(threads), (options) => pooled(threads, options), loadTf, { meansInFloat32 });
 }
 
 /** Where tables with lazy averages live: tfjs has none, WebGPU only float32. */

@@ -45,6 +45,7 @@ test.skipIf(typeof stub === "string")(`all cases run${typeof stub === "string" ?
     "clip 2^12",
     "1,000 variables",
     "sparse unique",
+    "sparse zipf, rows summed, update alone",
     "awaited step",
     "library step 2^6, cuda",
     "GPU alone",
@@ -53,4 +54,5 @@ test.skipIf(typeof stub === "string")(`all cases run${typeof stub === "string" ?
     expect(stdout).toContain(name);
   }
   expect(stdout).toContain("bits checked");
+  expect(stdout).toContain("groups checked");
 });

@@ -11,6 +11,16 @@ import { grouped } from "./grouped.js";
 const step = { learningRate: 0.1, epsilon: 1e-7 };
 const average = { momentum: 0.99, complement: 0.01 };
 
+type Four<Item> = readonly [Item, Item, Item, Item];
+
+/** Copies in the memory of the kernels: variable, accumulator, average, gradient. */
+function inKernelMemory(
+  suffix: ConstructorParameters<typeof Floats>[0],
+  host: Four<ArrayLike<number>>,
+): Four<Floats> {
+  return host.map((values) => new Floats(suffix, values)) as never;
+}
+
 describe.each(kernelRuns)("CUDA kernels (%s) and CPU kernels", (runs) => {
   const open = openerOf(runs);
   if (typeof open === "string") {
@@ -77,12 +87,7 @@ describe.each(kernelRuns)("CUDA kernels (%s) and CPU kernels", (runs) => {
               numbers(suffix, count, random),
               special ? odd(count) : numbers(suffix, count, random),
             ] as const;
-            const [w, s, e, g] = host.map((values) => new Floats(suffix, values)) as [
-              Floats,
-              Floats,
-              Floats,
-              Floats,
-            ];
+            const [w, s, e, g] = inKernelMemory(suffix, host);
             // biome-ignore format: the arguments as the kernel groups them
             call(
               `adagradDense${suffix}`, w.at, s.at, e.at, g.at, count, step.learningRate, step.epsilon, clipKind, a, b,
@@ -135,7 +140,7 @@ describe.each(kernelRuns)("CUDA kernels (%s) and CPU kernels", (runs) => {
             `${kernel}${suffix}`, w.at, s.at, rowSize, list.at, values.at, indices.length, 0, 1, 1, scratch.at,
             step.learningRate, step.epsilon, clipKind, a, b, perRow, 0, 1023,
           );
-          const { order, rowGroups } = grouped(indices);
+          const { order, rowGroups, count } = grouped(indices);
           const result = await run(
             kernel,
             {
@@ -152,16 +157,13 @@ describe.each(kernelRuns)("CUDA kernels (%s) and CPU kernels", (runs) => {
               ...step,
               ...average,
               emaKind: 0,
-              averageOffset: 0,
               clipKind,
               perRow,
               rowSize,
-              clip: 0,
-              variableOffset: 0,
-              accumulatorOffset: 0,
-              valuesOffset: 0,
+              firstPart: 0,
+              partCount: 1,
             },
-            rowGroups.length / 4,
+            count,
           );
           expectSame(result.variable!, w.read(), `variable, row size ${rowSize}`);
           expectSame(result.accumulator!, s.read(), `accumulator, row size ${rowSize}`);
@@ -182,12 +184,7 @@ describe.each(kernelRuns)("CUDA kernels (%s) and CPU kernels", (runs) => {
             numbers(suffix, count, random),
             numbers(suffix, count, random),
           ] as const;
-          const [w, s, e, g] = host.map((values) => new Floats(suffix, values)) as [
-            Floats,
-            Floats,
-            Floats,
-            Floats,
-          ];
+          const [w, s, e, g] = inKernelMemory(suffix, host);
           // biome-ignore format: the arguments as the kernel groups them
           call(
             `rowwiseDense${suffix}`, w.at, s.at, e.at, g.at, rows, rowSize, step.learningRate, step.epsilon, clipKind,

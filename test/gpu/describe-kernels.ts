@@ -4,7 +4,6 @@ import {
   type GpuBackend,
   NORM_GROUP_WORDS,
   RANGE_WORDS,
-  ROW_GROUP_WORDS,
   TILE,
 } from "@shardgrad/gpu";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -194,7 +193,7 @@ export function describeKernels(name: string, open: () => Promise<GpuBackend>): 
             accumulator: positives("F32", kernel === "adagradRows" ? rows * rowSize : rows, random),
             values: numbers("F32", indices.length * rowSize, random),
           };
-          const { order, rowGroups } = grouped(indices);
+          const { order, rowGroups, count } = grouped(indices, { clip: 1 });
           const device = {
             variable: arrays.elements(host.w),
             accumulator: arrays.elements(host.accumulator),
@@ -206,18 +205,18 @@ export function describeKernels(name: string, open: () => Promise<GpuBackend>): 
             average: arrays.room(4),
             factors: arrays.room(4),
           };
-          const offsets = { variableOffset: 0, accumulatorOffset: 0, valuesOffset: 0, averageOffset: 0 };
           const scalars = {
             ...step,
-            ...offsets,
             ...averages[0]!,
             emaKind: 0,
             clipKind: clip.clipKind,
             perRow: perRow ? 1 : 0,
             rowSize,
-            clip: 1,
+            firstPart: 0,
+            partCount: 1,
           };
-          arrays.launch(kernel, device, scalars, rowGroups.length / ROW_GROUP_WORDS);
+          // The device knows how many groups there are.
+          arrays.launch(kernel, device, scalars, count + 50);
           if (kernel === "adagradRows") rowsStep("F32", host, rowSize, indices, scalarsOf(clip), perRow);
           else rowwiseRowsStep(host, rowSize, indices, scalarsOf(clip), perRow);
           const what = `row size ${rowSize} per row ${perRow}`;

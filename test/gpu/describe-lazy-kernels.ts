@@ -1,5 +1,5 @@
 // The kernels of the GPU back ends on tables whose averages are kept lazily, against the CPU's own kernels, bit for bit.
-import { type Binding, type GpuBackend, gpuKernels, ROW_GROUP_WORDS } from "@shardgrad/gpu";
+import { type Binding, type GpuBackend, gpuKernels, HEADER_WORDS, ROW_GROUP_WORDS } from "@shardgrad/gpu";
 import { powerTable } from "@shardgrad/workers";
 import { afterAll, beforeAll, describe, test } from "vitest";
 import { behindRows } from "../../packages/core/dist/variable/behind-rows.js";
@@ -143,9 +143,9 @@ export function describeLazyKernels(suffixes: readonly Suffix[], open: () => Pro
           const [s, v] = [new Floats(suffix, accumulators), new Floats(suffix, values)];
           const list = placeIndices(indices);
           const scratch = reserve(call("rowsScratchBytes", indices.length));
-          const { order, rowGroups } = grouped(indices);
+          const { order, rowGroups, count } = grouped(indices, { average: OFFSET });
           const { words, factors } = behind(indices);
-          for (let at = 0; at < rowGroups.length; at += ROW_GROUP_WORDS) {
+          for (let at = HEADER_WORDS; at < rowGroups.length; at += ROW_GROUP_WORDS) {
             rowGroups[at + 3] = words[order[rowGroups[at + 1]!]!]!;
           }
           // biome-ignore format: the arguments as the kernel groups them
@@ -171,16 +171,13 @@ export function describeLazyKernels(suffixes: readonly Suffix[], open: () => Pro
               clipKind,
               perRow,
               rowSize,
-              clip: 0,
-              variableOffset: 0,
-              accumulatorOffset: 0,
-              valuesOffset: 0,
-              averageOffset: OFFSET,
               momentum,
               complement: 1 - momentum,
               emaKind: kind,
+              firstPart: 0,
+              partCount: 1,
             },
-            rowGroups.length / ROW_GROUP_WORDS,
+            count,
           );
           const what = `momentum ${momentum}, ${overwrites.length} overwrites`;
           expectSame(result.variable, kernelW.read(), `${what}: variable`);

@@ -117,6 +117,13 @@ describe.skipIf(typeof stub === "string")(
         expect(await uploads(each({ seed: 2, rate: 0.5 }))).toBe(1);
       });
 
+      test("row numbers among them", async () => {
+        const sliced = each({ gradients: ["none", 9, 9, 3, "dense"] });
+        for (let i = 0; i < 2; i++) await model.run(sliced);
+        expect(await uploads({ ...sliced, seed: 3 })).toBe(1);
+        for (let i = 0; i < 2; i++) await model.run(each());
+      });
+
       test.each<[string, Partial<Step>]>([
         ["an epsilon", { otherEpsilon: false }],
         ["the clipping", { clip: 1 }],

@@ -179,8 +179,16 @@ function instruction(operation: string[], operands: string[], line: string): str
     case "neg":
       return assign(`-${a}`);
     case "not":
-      if (type !== "pred") break;
-      return assign(`!${a}`);
+      return assign(`${type === "pred" ? "!" : "~"}${a}`);
+    case "popc":
+      return assign(`__builtin_popcount(${a})`);
+    case "atom": {
+      // Threads and blocks take turns, so that nothing comes between the load and the store.
+      const operator = operators[operation[2]!];
+      if (operator === undefined || !/^[bu]32$/.test(type)) break;
+      const place = `*(${cTypes[type]} *)${address(sources[0]!)}`;
+      return `${assign(place)} ${place} = ${place} ${operator} ${b};`;
+    }
     case "sqrt":
       checkRounding(operation, line);
       return assign(type === "f32" ? `__builtin_sqrtf(${a})` : `__builtin_sqrt(${a})`);

@@ -21,7 +21,7 @@ export const testedDevice = (process.env.SHARDGRAD_TEST_DEVICE ?? "auto") as
   | "cuda"
   | "tfjs";
 /** The application's tfjs in runs on the device tfjs. */
-const tf =
+export const tf =
   testedDevice === "tfjs"
     ? await (await import("./tfjs.js")).tfWith(process.env.SHARDGRAD_TEST_TF as TfBackend)
     : undefined;

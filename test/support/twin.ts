@@ -24,6 +24,8 @@ export type Form = (values: ArrayLike<number>, dtype: DTypeName, shape: readonly
 export interface StepOptions {
   readonly mode?: "async" | "sync";
   readonly form?: Form;
+  /** How row numbers are handed to the library; the default is a list of numbers. */
+  readonly rowNumbers?: (rows: readonly number[]) => unknown;
   /** Hands null gradients over, about which the library warns. Default true. */
   readonly withNull?: boolean;
 }
@@ -58,13 +60,13 @@ export class Twin {
   /** One step of both; gradients are in the order of the variables, rounded to their dtypes here. */
   async step(
     gradients: readonly (ReferenceGradient | null)[],
-    { mode = "async", form = typedForm, withNull = true }: StepOptions = {},
+    { mode = "async", form = typedForm, rowNumbers = (rows) => rows, withNull = true }: StepOptions = {},
   ) {
     const rounded = gradients.map((gradient, i) => roundGradient(gradient, this.oracles[i]!.dtype));
     this.reference.step(rounded.map((gradient, i) => [gradient, this.oracles[i]!]));
     const pairs = rounded.map((gradient, i): GradientPair => {
       const variable = this.variables[i]!;
-      return [libraryGradient(gradient, variable, form), variable];
+      return [libraryGradient(gradient, variable, form, rowNumbers), variable];
     });
     const given = withNull ? pairs : pairs.filter(([gradient]) => gradient !== null);
     if (mode === "sync") this.optimizer.applyGradientsSync(given);
@@ -127,12 +129,13 @@ function libraryGradient(
   gradient: ReferenceGradient | null,
   variable: Variable,
   form: Form,
+  rowNumbers: NonNullable<StepOptions["rowNumbers"]>,
 ): Gradient | null {
   if (gradient === null) return null;
   if ("dense" in gradient) return form(gradient.dense, variable.dtype, variable.shape) as Gradient;
   const shape = [gradient.indices.length, ...variable.shape.slice(1)];
   const values = form(gradient.values, variable.dtype, shape) as never;
-  return { indices: Array.from(gradient.indices), values };
+  return { indices: rowNumbers(Array.from(gradient.indices)) as never, values };
 }
 
 function roundGradient(gradient: ReferenceGradient | null, dtype: DTypeName): ReferenceGradient | null {

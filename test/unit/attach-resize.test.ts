@@ -131,6 +131,8 @@ test("to readers a table and its lazy average change their rows at once", async 
   const optimizer = new Adagrad({ useEma: true, sparseEma: "lazy", runtime });
   await optimizer.applyGradients([[{ indices: [0], values: [[1, 1, 1, 1]] }, table]]);
   const { header, followers } = table[variableInternals as never] as Variable[typeof variableInternals];
+  // The words are kept for somebody who may read them.
+  table.handle();
   const seen: number[][] = [];
   const commit = () => {
     // The words for writes of the whole variable, and of its slots: odd, so that readers wait.

@@ -5,6 +5,7 @@ export { type GradientAggregator, InProcessAggregator } from "./gradients/aggreg
 export type { Gradient, GradientPair } from "./gradients/gradient.js";
 export { IndexedSlices, type IndexedSlicesLike, type RowIndices } from "./gradients/indexed-slices.js";
 export type { GradientTape, LossWithGradients } from "./gradients/tape.js";
+export type { TensorLike } from "./gradients/tensor.js";
 export { HashedIds, type HashedIdsOptions } from "./ids/hashed-ids.js";
 export { IdMap, type IdMapOptions } from "./ids/id-map.js";
 export type { IdMapState, IdType } from "./ids/id-map-state.js";

@@ -39,7 +39,7 @@ struct arguments {
   u64 buffers[8];
   // Units of work.
   u64 count;
-  scalar scalars[13];
+  scalar scalars[10];
 };
 
 // The sum of eight running sums, in the order of the CPU's kernels.
@@ -74,6 +74,10 @@ INLINE u32 blocksOfLaunch() { return __nvvm_read_ptx_sreg_nctaid_x(); }
 #define PER_LANE(type, name) type name[1]
 #define AT(lane) 0
 #define EACH_LANE(lane) for (u32 lane = threadIndex() & 7, once = 1; once != 0; once = 0)
+
+// What each thread of a block has of its own over several EACH_THREAD, reached as name[MINE]; never set to zero.
+#define PER_THREAD(type, name) type name[1]
+#define MINE 0
 
 INLINE double exchanged(double value, u32 distance) {
   union {
@@ -130,6 +134,8 @@ INLINE u32 blocksOfLaunch() { return place.blocks; }
     __VA_ARGS__ \
   }
 
+#define PER_THREAD(type, name) type name[256]
+#define MINE threadIndex()
 #define PER_LANE(type, name) type name[8]
 #define AT(lane) lane
 #define EACH_LANE(lane) for (u32 lane = 0; lane < 8; lane++)
@@ -141,6 +147,15 @@ INLINE float squareRoot(float value) { return __builtin_sqrtf(value); }
 INLINE double squareRoot(double value) { return __builtin_sqrt(value); }
 
 #endif
+
+// Numbers that several threads or blocks change at the same time, in any order: the result is the same.
+template <typename POINTER> INLINE void addInto(POINTER to, u32 value) {
+  __atomic_fetch_add(to, value, __ATOMIC_RELAXED);
+}
+template <typename POINTER> INLINE void orInto(POINTER to, u32 value) {
+  __atomic_fetch_or(to, value, __ATOMIC_RELAXED);
+}
+INLINE u32 onesOf(u32 word) { return (u32)__builtin_popcount(word); }
 
 template <typename T> INLINE GLOBAL T *at(u64 address) { return (GLOBAL T *)address; }
 

@@ -1,5 +1,6 @@
-// All kernels, each for float32 and float64; compiled to PTX by ../scripts/build-ptx.mjs and for the CPU by emulate.cpp.
+// All kernels, those on elements for float32 and float64; compiled to PTX by ../scripts/build-ptx.mjs and for the CPU by emulate.cpp.
 #include "dense.h"
+#include "groups.h"
 #include "lazy.h"
 #include "norms.h"
 #include "rows.h"
@@ -20,3 +21,9 @@ BOTH(catchUp)
 BOTH(gather)
 BOTH(fill)
 BOTH(copy)
+
+KERNEL(countDigits) { countDigitsOf(launch); }
+KERNEL(sortPass) { sortPassOf(launch); }
+KERNEL(countRows) { countRowsOf(launch); }
+KERNEL(writeGroups) { writeGroupsOf(launch); }
+KERNEL(groupSlices) { groupSlicesOf(launch); }

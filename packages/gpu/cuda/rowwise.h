@@ -92,13 +92,13 @@ template <typename REAL> INLINE void rowwiseDense(const arguments &launch) {
   }
 }
 
-template <typename REAL> INLINE void updateRowwise(const table_update<REAL> &t, const row_group &group) {
-  const row_gradient<REAL> gradient = {t.values, t.order, group.first, group.end, t.rowSize};
-  const REAL sum = accumulated(t.accumulator + group.row, gradient, t.clip, t.perRow);
+template <typename REAL> INLINE void updateRowwise(const table_update<REAL> &t, const named_row<REAL> &row) {
+  const row_gradient<REAL> gradient = {row.values, t.order, row.first, row.end, t.rowSize};
+  const REAL sum = accumulated(row.accumulator, gradient, row.clip, t.perRow);
   const REAL root = squareRoot(sum + t.epsilon);
   EACH_LANE(lane) {
     ROLLED for (u32 k = lane; k < t.rowSize; k += 8)
-      updateElement(t, group, k, gradient.column(k, t.clip), root);
+      updateElement(t, row, k, gradient.column(k, row.clip), root);
   }
 }
 
@@ -107,23 +107,23 @@ template <typename REAL> INLINE void updateRowwise(const table_update<REAL> &t, 
 
 // The accumulator of a row of many slices, each squared by itself: their means come octet by octet and are added in
 // order. By a whole block; every thread returns it.
-template <typename REAL> INLINE REAL hotMeans(const table_update<REAL> &t, const row_group &group) {
+template <typename REAL> INLINE REAL hotMeans(const table_update<REAL> &t, const named_row<REAL> &row) {
   SHARED REAL means[MOST_OCTETS], total;
   const u32 octets = threadsOfBlock() / 8;
-  EACH_THREAD(if (threadIndex() == 0) total = t.accumulator[group.row];)
-  for (u32 k = group.first; k < group.end; k += octets) {
+  EACH_THREAD(if (threadIndex() == 0) total = *row.accumulator;)
+  for (u32 k = row.first; k < row.end; k += octets) {
     EACH_OCTET(
       const u32 octet = threadIndex() / 8;
-      if (k + octet < group.end) {
-        const row_gradient<REAL> slice = {t.values, t.order, k + octet, k + octet + 1, t.rowSize};
-        const REAL mean = meanSquare(slice, t.clip);
+      if (k + octet < row.end) {
+        const row_gradient<REAL> slice = {row.values, t.order, k + octet, k + octet + 1, t.rowSize};
+        const REAL mean = meanSquare(slice, row.clip);
         EACH_LANE(lane) {
           if (lane == 0) means[octet] = mean;
         }
       }
     )
     EACH_THREAD(if (threadIndex() == 0) {
-      for (u32 i = 0; i < octets && k + i < group.end; i++) total = total + means[i];
+      for (u32 i = 0; i < octets && k + i < row.end; i++) total = total + means[i];
     })
   }
   return total;
@@ -131,23 +131,23 @@ template <typename REAL> INLINE REAL hotMeans(const table_update<REAL> &t, const
 
 // The sums of the columns from `first` on of a row's slices, in g.
 template <typename REAL>
-INLINE void hotColumns(const table_update<REAL> &t, const row_group &group, u32 first, ON_CHIP REAL *g) {
+INLINE void hotColumns(const table_update<REAL> &t, const named_row<REAL> &row, u32 first, ON_CHIP REAL *g) {
   table_update<REAL> summed = t;
   summed.perRow = true;
   EACH_THREAD(if (threadIndex() < STAGE_COLUMNS) g[threadIndex()] = 0;)
-  stagedSums(summed, group, first, g, g);
+  stagedSums(summed, row, first, g, g);
 }
 
 // The accumulator of a row whose slices are summed before. Columns come in ascending order, so that the running sum of a
 // lane goes on from one part of the row to the next.
 template <typename REAL>
-INLINE REAL hotMeanOfSum(const table_update<REAL> &t, const row_group &group, ON_CHIP REAL *g) {
+INLINE REAL hotMeanOfSum(const table_update<REAL> &t, const named_row<REAL> &row, ON_CHIP REAL *g) {
   SHARED double s[8];
   SHARED REAL total;
   const u32 whole = t.rowSize & ~7u;
   EACH_THREAD(if (threadIndex() < 8) s[threadIndex()] = 0;)
   for (u32 first = 0; first < t.rowSize; first += STAGE_COLUMNS) {
-    hotColumns(t, group, first, g);
+    hotColumns(t, row, first, g);
     EACH_THREAD(if (threadIndex() < 8) {
       for (u32 i = threadIndex(); i < STAGE_COLUMNS && first + i < whole; i += 8)
         s[threadIndex()] = s[threadIndex()] + (double)g[i] * (double)g[i];
@@ -157,22 +157,22 @@ INLINE REAL hotMeanOfSum(const table_update<REAL> &t, const row_group &group, ON
     double sum = pairwise(s);
     for (u32 i = whole; i < t.rowSize; i++)
       sum = sum + (double)g[i % STAGE_COLUMNS] * (double)g[i % STAGE_COLUMNS];
-    total = t.accumulator[group.row] + (REAL)(sum / (double)t.rowSize);
+    total = *row.accumulator + (REAL)(sum / (double)t.rowSize);
   })
   return total;
 }
 
-template <typename REAL> INLINE void updateHotRowwise(const table_update<REAL> &t, const row_group &group) {
+template <typename REAL> INLINE void updateHotRowwise(const table_update<REAL> &t, const named_row<REAL> &row) {
   SHARED REAL g[STAGE_COLUMNS];
-  const REAL sum = t.perRow ? hotMeanOfSum(t, group, g) : hotMeans(t, group);
-  EACH_THREAD(if (threadIndex() == 0) t.accumulator[group.row] = sum;)
+  const REAL sum = t.perRow ? hotMeanOfSum(t, row, g) : hotMeans(t, row);
+  EACH_THREAD(if (threadIndex() == 0) *row.accumulator = sum;)
   const REAL root = squareRoot(sum + t.epsilon);
   for (u32 first = 0; first < t.rowSize; first += STAGE_COLUMNS) {
     // Of a row that is one part the sums are still there.
-    if (!t.perRow || t.rowSize > STAGE_COLUMNS) hotColumns(t, group, first, g);
+    if (!t.perRow || t.rowSize > STAGE_COLUMNS) hotColumns(t, row, first, g);
     EACH_THREAD(
       const u32 i = threadIndex();
-      if (i < STAGE_COLUMNS && first + i < t.rowSize) updateElement(t, group, first + i, (REAL)g[i], root);
+      if (i < STAGE_COLUMNS && first + i < t.rowSize) updateElement(t, row, first + i, (REAL)g[i], root);
     )
   }
 }
@@ -182,21 +182,21 @@ template <typename REAL> INLINE void rowwiseRows(const arguments &launch) {
   SHARED u32 anyHot;
   const table_update<REAL> t = tableOf<REAL>(launch);
   if (t.rowSize == 0) return;
-  const u32 octets = threadsOfBlock() / 8;
-  for (u64 base = (u64)blockIndex() * octets; base < launch.count; base += (u64)blocksOfLaunch() * octets) {
+  const u32 octets = threadsOfBlock() / 8, count = t.count();
+  for (u64 base = (u64)blockIndex() * octets; base < count; base += (u64)blocksOfLaunch() * octets) {
     EACH_THREAD(if (threadIndex() == 0) anyHot = 0;)
     EACH_OCTET(
       const u64 i = base + threadIndex() / 8;
-      if (i < launch.count) {
-        const row_group group = groupAt(t.groups, i);
-        if (isHot(group)) anyHot = 1;
-        else updateRowwise(t, group);
+      if (i < count) {
+        const named_row<REAL> row = rowAt(t, (u32)i, 1);
+        if (isHot(row)) anyHot = 1;
+        else updateRowwise(t, row);
       }
     )
     const bool hot = anyHot != 0;
-    for (u32 i = 0; hot && i < octets && base + i < launch.count; i++) {
-      const row_group group = groupAt(t.groups, base + i);
-      if (isHot(group)) updateHotRowwise(t, group);
+    for (u32 i = 0; hot && i < octets && base + i < count; i++) {
+      const named_row<REAL> row = rowAt(t, (u32)base + i, 1);
+      if (isHot(row)) updateHotRowwise(t, row);
     }
   }
 }

@@ -1,4 +1,5 @@
 import { createRequire } from "node:module";
+import { FailingCalls } from "./failing-calls.js";
 
 type Method = (this: object, ...values: unknown[]) => unknown;
 type Classes = Record<string, { prototype: Record<string, Method> }>;
@@ -14,18 +15,16 @@ const methods: Readonly<Record<string, readonly string[]>> = {
 const asynchronous = ["mapAsync", "onSubmittedWorkDone", "popErrorScope"];
 
 /** Lets calls of the package `webgpu` fail, in this process, and counts the buffers that are not destroyed. */
-export class FailingWebGpu {
+export class FailingWebGpu extends FailingCalls {
   /** A submission that the device refuses: WebGPU says so in an event, after the call. */
   static readonly refused = "refused submit";
   /** A buffer for which there is no room: WebGPU says so after the call, in an error scope. */
   static readonly noRoom = "no room";
 
   readonly #buffers = new Set<unknown>();
-  #call = "";
-  #after = 0;
-  #failed = false;
 
   constructor() {
+    super();
     const { globals } = createRequire(import.meta.url)("webgpu") as { globals: Classes };
     for (const [name, names] of Object.entries(methods)) {
       for (const method of names) this.#wrap(globals[name]!.prototype, method);
@@ -36,29 +35,14 @@ export class FailingWebGpu {
     return this.#buffers.size;
   }
 
-  get failed(): boolean {
-    return this.#failed;
-  }
-
-  fail(call: string, after: number): void {
-    this.#call = call;
-    this.#after = after;
-  }
-
-  reset(): void {
-    this.#call = "";
-    this.#failed = false;
-  }
-
   #wrap(prototype: Record<string, Method>, name: string): void {
     const original = prototype[name]!;
-    const { isDue, buffers } = { isDue: (call: string) => this.#isDue(call), buffers: this.#buffers };
+    const isDue = (call: string) => this.isDue(call);
+    const failIfDue = () => this.failIfDue(name, asynchronous.includes(name));
+    const buffers = this.#buffers;
     prototype[name] = function (this: object, ...values: unknown[]) {
-      if (isDue(name)) {
-        const error = new Error(`${name} failed as the test told`);
-        if (asynchronous.includes(name)) return Promise.reject(error);
-        throw error;
-      }
+      const failed = failIfDue();
+      if (failed !== undefined) return failed;
       const result = original.apply(this, values);
       if (name === "createBuffer") buffers.add(result);
       if (name === "destroy") buffers.delete(this);
@@ -69,12 +53,5 @@ export class FailingWebGpu {
       }
       return result;
     };
-  }
-
-  #isDue(call: string): boolean {
-    if (call !== this.#call || this.#after-- > 0) return false;
-    this.#call = "";
-    this.#failed = true;
-    return true;
   }
 }

@@ -35,6 +35,7 @@ class TroubledAccelerator implements Accelerator, Troubled {
   }
 
   refusal = (update: UpdatePlan) => this.inner.refusal(update);
+  takesTensors = (plan: StepPlan) => this.inner.takesTensors!(plan);
   holds = (updates: readonly UpdatePlan[]) => this.inner.holds(updates);
   bytesOf = (update: UpdatePlan) => this.inner.bytesOf(update);
   prepare = (updates: readonly UpdatePlan[]) => this.inner.prepare(updates);

@@ -20,7 +20,8 @@ static const kernel kernels[] = {
     KERNELS_OF(THREAD, adagradDense) KERNELS_OF(THREAD, ema) KERNELS_OF(THREAD, fill) KERNELS_OF(THREAD, copy)
     KERNELS_OF(THREAD, gather) KERNELS_OF(THREAD, catchUp) KERNELS_OF(OCTET, sumSquares)
     KERNELS_OF(OCTET, rowwiseDense) KERNELS_OF(BLOCK, adagradRows) KERNELS_OF(BLOCK, rowwiseRows)
-    KERNELS_OF(BLOCK, clipScalars)};
+    KERNELS_OF(BLOCK, clipScalars) {"countDigits", BLOCK, countDigits}, {"sortPass", BLOCK, sortPass},
+    {"countRows", BLOCK, countRows}, {"writeGroups", BLOCK, writeGroups}, {"groupSlices", BLOCK, groupSlices}};
 
 // Blocks and threads in the order of `seed`: no kernel may depend on it.
 static void emulate(const kernel &k, const arguments &launch, u32 blocks, u32 threads, u32 seed) {

@@ -13,7 +13,7 @@
 typedef unsigned int u32;
 typedef unsigned long long u64;
 struct arguments {
-  u64 slots[22];
+  u64 slots[19];
 };
 
 enum body { PTX };

@@ -215,6 +215,32 @@ export class QueueFullError extends ShardgradError {
   }
 }
 
+/**
+ * Thrown when the values of a gradient could not be read from its tensor, as that of a device that was lost; nothing of the
+ * step has happened. Compute the gradients again.
+ */
+export class GradientReadError extends ShardgradError {
+  static {
+    nameClass(GradientReadError.prototype, "GradientReadError");
+  }
+
+  override readonly code: string = "ERR_SHARDGRAD_GRADIENT_READ";
+  /** The gradient whose values did not come. */
+  readonly argument: string;
+
+  constructor(argument: string, init: { readonly cause: unknown; readonly synchronous?: boolean }) {
+    super(
+      init.synchronous
+        ? `\`${argument}\`: the back end of tfjs does not give a tensor's values at once. Use \`applyGradients\`, or ` +
+            "give the array of `await tensor.data()`."
+        : `\`${argument}\`: the values could not be read from the tensor. Nothing of the step was applied; compute the ` +
+            "gradients again.",
+      { cause: init.cause },
+    );
+    this.argument = argument;
+  }
+}
+
 /** Thrown when a thread ended during a step; `damage` says what became of the variables of the step. */
 export class WorkerLostError extends ShardgradError {
   static {

@@ -5,6 +5,7 @@ export {
   DisposedVariableError,
   DtypeError,
   DuplicateVariableError,
+  GradientReadError,
   IndexError,
   NoGradientsError,
   OptionError,

@@ -41,7 +41,8 @@ export class InProcessAggregator implements GradientAggregator {
   #contributions: (readonly GradientPair[])[] = [];
 
   /** @throws OptionError unless `replicas` is an integer of 1 or more */
-  constructor({ replicas }: { readonly replicas: number }) {
+  constructor(options: { readonly replicas: number }) {
+    const replicas = (options as { readonly replicas: number } | null | undefined)?.replicas as number;
     if (!Number.isSafeInteger(replicas) || replicas < 1) {
       throw new OptionError({ argument: "replicas", received: replicas, expected: "an integer, 1 or more" });
     }

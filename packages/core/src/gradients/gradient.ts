@@ -3,9 +3,13 @@ import { ArgumentError, DtypeError, formatReceived, IndexError, ShapeError } fro
 import { bitsOf, dtypeOfArray, flatten, type NestedArray, shapeOfNested } from "../variable/values.js";
 import type { Variable } from "../variable/variable.js";
 import { type IndexedSlicesLike, isIndexedSlices, type RowIndices } from "./indexed-slices.js";
+import { isTensor, type TensorLike } from "./tensor.js";
 
-/** A dense gradient of the variable's shape, or indexed slices of its rows. */
-export type Gradient = TypedArray | NestedArray | IndexedSlicesLike;
+/**
+ * A dense gradient of the variable's shape, or indexed slices of its rows. Tensors of tfjs are taken by steps only, which
+ * give arrays to aggregators.
+ */
+export type Gradient = TypedArray | NestedArray | TensorLike | IndexedSlicesLike;
 
 /** Null: the variable takes no part in the step. */
 export type GradientPair = readonly [gradient: Gradient | null | undefined, variable: Variable];
@@ -20,7 +24,7 @@ export type CheckedGradient =
       readonly values: TypedArray | readonly number[];
     };
 
-/** @throws ShapeError, DtypeError, IndexError, ArgumentError: the gradient does not fit the variable. */
+/** @throws ShapeError, DtypeError, IndexError, ArgumentError: the gradient does not fit the variable, or is a tensor. */
 export function checkGradient(gradient: Gradient, variable: Variable): CheckedGradient {
   // The usual case at once. A getter of typed arrays says which they are, so what looks like one is not taken for it.
   if (ArrayBuffer.isView(gradient) && fits(gradient, variable)) return { kind: "dense", values: gradient };
@@ -80,11 +84,10 @@ function checkValues(
     throw new ShapeError({ argument, received: values, expected });
   }
   if (typeof values !== "number" && !Array.isArray(values)) {
-    throw new ArgumentError({
-      argument,
-      received: values,
-      expected: "a typed array, nested arrays or indexed slices",
-    });
+    const expected = isTensor(values)
+      ? "an array (`await tensor.data()`): only steps take tensors"
+      : "a typed array, nested arrays or indexed slices";
+    throw new ArgumentError({ argument, received: values, expected });
   }
   const own = shapeOfNested(values as NestedArray);
   // Empty nested arrays cannot show the dimensions behind a zero.
@@ -101,7 +104,7 @@ export function rowNumbers(rows: number): string {
 }
 
 /** A copy of the row numbers, each an integer from 0 up to the number of rows. */
-export function checkIndices(indices: RowIndices, rows: number, argument: string): Uint32Array {
+export function checkIndices(indices: RowIndices | TensorLike, rows: number, argument: string): Uint32Array {
   const expected = rowNumbers(rows);
   const refuse = (position: number, received: unknown): never => {
     const message = `\`${argument}\`: expected ${expected}, got ${formatReceived(received)} at position ${position}`;
@@ -120,7 +123,9 @@ export function checkIndices(indices: RowIndices, rows: number, argument: string
     throw new DtypeError({
       argument,
       received: indices,
-      expected: "an Int32Array, Uint32Array, BigInt64Array or array of integers",
+      expected: isTensor(indices)
+        ? "an array (`await tensor.data()`): only steps take tensors"
+        : "an Int32Array, Uint32Array, BigInt64Array or array of integers",
     });
   }
   const copy = new Uint32Array(indices.length);

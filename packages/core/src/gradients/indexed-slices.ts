@@ -1,14 +1,15 @@
 import type { TypedArray } from "@shardgrad/workers";
 import { ArgumentError, ShapeError } from "../errors/index.js";
 import { checkShape, type NestedArray } from "../variable/values.js";
+import { isTensor, type TensorLike } from "./tensor.js";
 
 /** Row numbers of a sparse gradient. */
 export type RowIndices = Int32Array | Uint32Array | BigInt64Array | readonly number[];
 
 /** What a step takes as a sparse gradient: an IndexedSlices, or any object with these properties. */
 export interface IndexedSlicesLike {
-  readonly indices: RowIndices;
-  readonly values: TypedArray | NestedArray;
+  readonly indices: RowIndices | TensorLike;
+  readonly values: TypedArray | NestedArray | TensorLike;
   readonly denseShape?: readonly number[] | undefined;
 }
 
@@ -24,32 +25,41 @@ export interface IndexedSlicesLike {
  * console.log(table.data[2] < 0, table.data[4]); // true 0
  */
 export class IndexedSlices implements IndexedSlicesLike {
-  /** k row numbers. */
-  readonly indices: RowIndices;
-  /** k rows: a typed array of the variable's dtype with k times the row size elements, or nested arrays. */
-  readonly values: TypedArray | NestedArray;
+  /** k row numbers; of a tensor int32. */
+  readonly indices: RowIndices | TensorLike;
+  /**
+   * k rows: a typed array of the variable's dtype with k times the row size elements, nested arrays, or a tensor of
+   * float32 and shape [k, ...], the variable's further dimensions.
+   */
+  readonly values: TypedArray | NestedArray | TensorLike;
   /** Shape of the variable; checked in a step when given. */
   readonly denseShape?: readonly number[];
 
   /** @throws ArgumentError, ShapeError. What depends on the variable is checked by the step that uses it. */
-  constructor({ indices, values, denseShape }: IndexedSlicesLike) {
-    if (!Array.isArray(indices) && !ArrayBuffer.isView(indices)) {
-      const expected = "an Int32Array, Uint32Array, BigInt64Array or array of numbers";
+  constructor(slices: IndexedSlicesLike) {
+    if (typeof slices !== "object" || slices === null) {
+      const expected = "an object with indices and values";
+      throw new ArgumentError({ argument: "slices", received: slices, expected });
+    }
+    const { indices, values, denseShape } = slices;
+    if (!Array.isArray(indices) && !ArrayBuffer.isView(indices) && !isTensor(indices)) {
+      const expected = "an Int32Array, Uint32Array, BigInt64Array, array of numbers or tensor";
       throw new ArgumentError({ argument: "indices", received: indices, expected });
     }
-    if (!Array.isArray(values) && !ArrayBuffer.isView(values)) {
+    if (!Array.isArray(values) && !ArrayBuffer.isView(values) && !isTensor(values)) {
       throw new ArgumentError({
         argument: "values",
         received: values,
-        expected: "a typed array or nested arrays",
+        expected: "a typed array, nested arrays or a tensor",
       });
     }
-    const rows = Array.isArray(values) ? values.length : undefined;
-    if (rows !== undefined && rows !== indices.length) {
+    const count = isTensor(indices) ? indices.shape[0] : indices.length;
+    const rows = isTensor(values) ? values.shape[0] : Array.isArray(values) ? values.length : undefined;
+    if (rows !== undefined && rows !== count) {
       throw new ShapeError({
         argument: "values",
         received: values,
-        expected: `${indices.length} rows, one for each index`,
+        expected: `${count} rows, one for each index`,
       });
     }
     this.indices = indices;

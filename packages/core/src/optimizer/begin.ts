@@ -1,4 +1,4 @@
-import type { StepOutcome } from "@shardgrad/workers";
+import type { ArrivingGradients, StepOutcome } from "@shardgrad/workers";
 import { UpdateStepError, WorkerLostError } from "../errors/index.js";
 import type { SafeEmitter } from "../events/emitter.js";
 import type { GradientPair } from "../gradients/gradient.js";
@@ -17,6 +17,8 @@ export interface StepCall {
   readonly runtime: Runtime;
   /** The rate that was set at the time of the call. */
   readonly rate: number;
+  /** Gradients of the list that are still being filled. */
+  readonly arriving?: ArrivingGradients | undefined;
 }
 
 /** What a step asks of its optimizer; subclasses may override all of it. */
@@ -66,6 +68,7 @@ export function beginStep(call: StepCall, state: OptimizerState, hooks: StepHook
     average,
     accelerated: state.options.jitCompile,
     known: state.known,
+    arriving: call.arriving,
     slots: [...state.slots.all],
     pending,
     filled,

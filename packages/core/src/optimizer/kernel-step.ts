@@ -60,10 +60,10 @@ function planOf(
       if (step.average.overwrite) written.push(variable);
     }
   }
-  const { clip, average, accelerated } = step;
+  const { clip, average, accelerated, arriving } = step;
   const listed = step.known?.list(updates) ?? updates;
   const alike = areDense && step.known !== undefined ? listed : undefined;
-  return { plan: { updates: listed, clip, average, elements, accelerated, alike }, written };
+  return { plan: { updates: listed, clip, average, elements, accelerated, alike, arriving }, written };
 }
 
 /** The update of a variable: a known one with this step's rate and gradients, or a new one. */

@@ -9,6 +9,7 @@ import {
   type GradientTape,
   type LossWithGradients,
 } from "../gradients/tape.js";
+import { TensorGradients } from "../gradients/tensor-gradients.js";
 import { runtimeInternals } from "../runtime/internals.js";
 import type { Runtime } from "../runtime/runtime.js";
 import { type CustomSchedules, serializeSchedule } from "../schedules/index.js";
@@ -16,6 +17,7 @@ import { catchUpSync } from "../variable/catch-up.js";
 import { variableInternals } from "../variable/internals.js";
 import { catchUpAtLast } from "../variable/last-catch-up.js";
 import type { Variable } from "../variable/variable.js";
+import { checkApplyOptions } from "./apply-options.js";
 import { OptimizerAttributes, optimizerState } from "./attributes.js";
 import { type BegunStep, beginStep, type StepCall, type StepHooks } from "./begin.js";
 import { type OptimizerConfig, optionsFromConfig } from "./config.js";
@@ -23,6 +25,7 @@ import { driveAsync, driveSync } from "./drive.js";
 import type { OptimizerOptions } from "./options.js";
 import { copyOf, copyValues, internalsOf } from "./slots.js";
 import { type KernelUpdate, performStep, type StepGradient } from "./step.js";
+import { TensorStep } from "./tensor-step.js";
 
 /** What a call of `applyGradients` or `applyGradientsSync` may say beside the gradients. */
 export interface ApplyOptions {
@@ -104,7 +107,8 @@ export abstract class Optimizer extends OptimizerAttributes {
   }
 
   /**
-   * Sums gradients over replicas: by the `aggregator` option, or not at all. Override it for your own.
+   * Sums gradients over replicas: by the `aggregator` option, or not at all. Override it for your own. Gradients that were
+   * tensors come as arrays of their own.
    * Source: Keras 2.9.0 `Optimizer.aggregate_gradients`.
    */
   aggregateGradients(pairs: readonly GradientPair[]): readonly GradientPair[] {
@@ -112,12 +116,12 @@ export abstract class Optimizer extends OptimizerAttributes {
   }
 
   /**
-   * One step, without blocking the event loop. Steps run in the order of the calls. The gradients belong to the
-   * step until its promise settles. Source: Keras 2.9.0 `Optimizer.apply_gradients`; see also docs/semantics.md.
+   * One step, without blocking the event loop. Steps run in the order of the calls. Arrays of gradients belong to the
+   * step until its promise settles; of tensors it takes the values at the call, and they may be disposed then. Source: Keras 2.9.0 `Optimizer.apply_gradients`; see also docs/semantics.md.
    *
    * @param pairs - [gradient, variable]; a null gradient leaves its variable out
-   * @throws (rejects) ArgumentError and its subclasses, ClosedRuntimeError, QueueFullError, the signal's reason:
-   *   nothing has changed. WorkerLostError, UpdateStepError: `damage` says what has.
+   * @throws (rejects) ArgumentError and its subclasses, GradientReadError, ClosedRuntimeError, QueueFullError, the signal's
+   *   reason: nothing has changed. WorkerLostError, UpdateStepError: `damage` says what has.
    * @example
    * import { Adagrad, Variable } from "@shardgrad/core";
    * const [table, bias] = [Variable.zeros([9, 2]), Variable.zeros([2])];
@@ -126,29 +130,34 @@ export abstract class Optimizer extends OptimizerAttributes {
   applyGradients(pairs: Iterable<GradientPair>, options: ApplyOptions = {}): Promise<void> {
     const state = this[optimizerState];
     let call: StepCall;
+    let tensors: TensorStep | undefined;
     try {
       call = this.#call(pairs, options);
+      tensors = TensorStep.of(call, state, this.#hooks, this.#aggregates);
     } catch (error) {
       return Promise.reject(error);
     }
     const internals = internalsOf(call.runtime);
     state.pending++;
-    const run = async () => {
-      const step: BegunStep = beginStep(call, state, this.#hooks);
+    const perform = async (ready: StepCall) => {
+      const step: BegunStep = beginStep(ready, state, this.#hooks);
       const work = performStep(step.prepared, internals);
       step.end(await driveAsync(work, internals).catch(step.fail));
     };
+    const run = () => (tensors === undefined ? perform(call) : tensors.perform(perform));
     return internals.queue.run(run, options.signal).finally(() => {
       state.pending--;
+      tensors?.release();
     });
   }
 
   /**
    * One step on the calling thread, which computes a share of it beside the worker threads once those are up
    * (`await runtime.ready()`). For offline loops.
-   * @throws as applyGradients; StateError while asynchronous steps of this optimizer are pending, or threads write one of
-   *   the variables for a step of another optimizer: nothing has changed; StaleValuesError when
-   *   values are on a device that the step needs on the CPU: `await runtime.synchronize()` first
+   * @throws as applyGradients; GradientReadError for tensors whose back end has no `dataSync` here (WebGPU in Node);
+   *   StateError while asynchronous steps of this optimizer are pending, or threads write one of the variables for a step of
+   *   another optimizer; StaleValuesError when values are on a device that the step needs on the CPU:
+   *   `await runtime.synchronize()` first. Nothing has changed
    */
   applyGradientsSync(pairs: Iterable<GradientPair>, options: ApplyOptions = {}): void {
     const call = this.#call(pairs, options);
@@ -156,7 +165,8 @@ export abstract class Optimizer extends OptimizerAttributes {
     options.signal?.throwIfAborted();
     const internals = internalsOf(call.runtime);
     if (internals.queue.closed) throw new ClosedRuntimeError();
-    const step: BegunStep = beginStep(call, this[optimizerState], this.#hooks);
+    const list = TensorGradients.arraysSync(call.list, this.#aggregates);
+    const step: BegunStep = beginStep({ ...call, list }, this[optimizerState], this.#hooks);
     let outcome: StepOutcome;
     try {
       outcome = driveSync(performStep(step.prepared, internals), internals);
@@ -296,10 +306,19 @@ export abstract class Optimizer extends OptimizerAttributes {
     this.dispose();
   }
 
-  #call(pairs: Iterable<GradientPair>, { skipGradientsAggregation = false }: ApplyOptions): StepCall {
+  #call(pairs: Iterable<GradientPair>, options: ApplyOptions): StepCall {
+    checkApplyOptions(options);
+    const { skipGradientsAggregation = false } = options;
     const list = pairList(pairs);
     const runtime = this[optimizerState].runtimeFor([list[0]![1]]);
     return { list, skipGradientsAggregation, runtime, rate: this[optimizerState].rate };
+  }
+
+  /** Whether steps get other gradients than their calls. */
+  get #aggregates(): boolean {
+    return (
+      this.#aggregator !== undefined || this.aggregateGradients !== Optimizer.prototype.aggregateGradients
+    );
   }
 
   readonly #hooks: StepHooks = {

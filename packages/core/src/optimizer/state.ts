@@ -103,6 +103,13 @@ export class OptimizerState {
 
   /** @throws ArgumentError for a list of another length than the averages */
   checkFinalizedLength(variables: readonly Variable[]): void {
+    if (!Array.isArray(variables)) {
+      throw new ArgumentError({
+        argument: "variables",
+        received: variables,
+        expected: "an array of Variables",
+      });
+    }
     const stored = this.averages.length;
     if (variables.length === stored) return;
     const message =

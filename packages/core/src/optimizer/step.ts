@@ -1,4 +1,5 @@
 import {
+  type ArrivingGradients,
   type AveragePlan,
   type ClipPlan,
   type DType,
@@ -48,6 +49,8 @@ export interface PreparedStep {
   readonly accelerated: boolean;
   /** The updates of earlier steps of the optimizer, to be used again. */
   readonly known?: KnownUpdates;
+  /** Gradients that are still being filled, where kernels take them as they are: of steps in kernels only. */
+  readonly arriving?: ArrivingGradients | undefined;
   /** All slots of the optimizer; none is freed while the step runs. */
   readonly slots: readonly Variable[];
   /** What new slots are to be filled with before anything reads them; undefined when the step made none. */

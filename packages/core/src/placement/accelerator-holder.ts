@@ -134,7 +134,8 @@ export class AcceleratorHolder implements Residency {
     const resident = residents.get(memory, offset);
     if (resident === undefined || isHome(resident)) return undefined;
     residents.ask(resident);
-    return this.#accelerator!.download(memory, offset, target).catch((error) => {
+    const coming = this.#accelerator!.download(memory, offset, target).then(() => this.copies.counted());
+    return coming.catch((error) => {
       this.lose(error);
       target.set(this.copies.bytes(memory, offset, target.byteLength));
     });

@@ -66,6 +66,14 @@ export class HostCopies {
   }
 
   /**
+   * Resolves when the steps that were launched count: when the journal has their gradients, or could have. Before, nobody
+   * must see what they did, or they could not be undone. Rejects when gradients do not come.
+   */
+  async counted(): Promise<void> {
+    if (this.journal.isWaiting) await this.journal.arrivals();
+  }
+
+  /**
    * Makes the copies of arrays, and of what steps change together with them, current.
    * @param isValid - whether what comes may be written: not when the accelerator is gone
    * @throws (rejects) what the accelerator rejects with; copies that have not come are as they were
@@ -93,6 +101,7 @@ export class HostCopies {
       return target;
     });
     const values = await Promise.all(coming);
+    await this.counted();
     await this.#landings.land(this.#land(group, values, version, isValid));
   }
 

@@ -1,5 +1,6 @@
 import {
   type AllSlices,
+  type ArrivingGradients,
   type AveragePlan,
   type ClipPlan,
   dtypeInfo,
@@ -45,6 +46,10 @@ export interface JournalEntry {
   inFlight: readonly UpdatePlan[] | undefined;
   /** The gradients one after another; of slices first the row numbers. */
   saved: Uint8Array | undefined;
+  /** Gradients that may still be on their way to where the step holds them: an entry without its gradients. */
+  arriving: ArrivingGradients | undefined;
+  /** The step was undone: its device was lost before the gradients came. */
+  isUndone: boolean;
   /** As the step used it; a global norm becomes its factor as soon as that is known. */
   clip: ClipPlan;
   /** What a replay found. */
@@ -86,9 +91,19 @@ export class Journal {
     return this.#bytes;
   }
 
+  /** Whether gradients of a step have not come yet: a replay would undo it. */
+  get isWaiting(): boolean {
+    return this.#entries.some(isWaiting);
+  }
+
+  /** Resolves when the gradients of all steps have come; rejects when they do not. */
+  async arrivals(): Promise<void> {
+    await Promise.all(this.#entries.filter(isWaiting).map(({ arriving }) => arriving!.arrived));
+  }
+
   /** Notes a step at its launch. Its gradients are still to be kept. */
   add(plan: StepPlan, step: number): JournalEntry {
-    const { updates, average, clip } = plan;
+    const { updates, average, clip, arriving } = plan;
     const noted = this.#note(plan);
     const entry: JournalEntry = {
       step,
@@ -102,6 +117,8 @@ export class Journal {
       lazyBytes: noted.lazyBytes,
       inFlight: updates,
       saved: undefined,
+      arriving,
+      isUndone: false,
       clip,
     };
     this.#entries.push(entry);
@@ -146,6 +163,7 @@ export class Journal {
     }
     entry.saved = saved;
     entry.inFlight = undefined;
+    entry.arriving = undefined;
   }
 
   /** Keeps what is not yet kept of a step that ends, unless the step is not needed any more. */
@@ -153,6 +171,7 @@ export class Journal {
     if (entry.inFlight === undefined) return;
     if (this.#entries.includes(entry)) for (const _ of this.keep(entry));
     entry.inFlight = undefined;
+    entry.arriving = undefined;
   }
 
   /** Forgets the steps for which nothing is missing any more. */
@@ -164,7 +183,10 @@ export class Journal {
     if (this.#entries.length === 0) this.#forget();
   }
 
-  /** Does the steps again, first to last, those updates of them that are missing. */
+  /**
+   * Does the steps again, first to last, those updates of them that are missing. Steps whose gradients have not come are
+   * left out: nothing of them has come home, so that they have not happened then.
+   */
   replay(
     run: Run,
     isMissing: (update: UpdatePlan, step: number) => boolean,
@@ -175,6 +197,10 @@ export class Journal {
       if (!missing.includes(true)) continue;
       this.#catchUp(entry, missing);
       if (isCatchUp(entry)) continue;
+      if (isWaiting(entry)) {
+        entry.isUndone = true;
+        continue;
+      }
       try {
         this.#redo(entry, missing, run, false);
       } catch (error) {
@@ -221,6 +247,10 @@ export class Journal {
       room.release();
     }
   }
+}
+
+function isWaiting({ arriving }: JournalEntry): boolean {
+  return arriving !== undefined && !arriving.isHere;
 }
 
 /** The updates of an entry with their gradients in memory again; those that are not missing are as they are kept. */

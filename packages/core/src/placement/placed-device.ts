@@ -55,7 +55,7 @@ export class PlacedDevice extends AcceleratorHolder implements StepDevice {
   run(plan: StepPlan): Promise<StepOutcome> {
     const mayOpen = !this.wasOpened && this.#wantsDevice(plan);
     if (this.accelerator !== undefined || mayOpen || this.hasFault) return this.#run(plan);
-    return this.cpu.run(plan);
+    return this.#runHere(plan);
   }
 
   runSync(plan: StepPlan): StepOutcome {
@@ -93,7 +93,8 @@ export class PlacedDevice extends AcceleratorHolder implements StepDevice {
     // While the device works. The gradients are the step's only until it returns.
     for (const _ of this.copies.journal.keep(entry));
     if (here.length > 0) this.cpu.runSync(partOf(plan, here, norm));
-    if (this.copies.isJournalFull) this.replay();
+    // An asynchronous step whose gradients are on their way empties it when it ends.
+    if (this.copies.isJournalFull && !this.copies.journal.isWaiting) this.replay();
     return outcomeOf(here.length > 0 ? "hybrid" : accelerator.kind, norm);
   }
 
@@ -118,7 +119,7 @@ export class PlacedDevice extends AcceleratorHolder implements StepDevice {
     this.refuseAfterFault();
     if (plan.accelerated) await this.open();
     const accelerator = this.accelerator;
-    if (accelerator === undefined) return this.cpu.run(plan);
+    if (accelerator === undefined) return this.#runHere(plan);
     const onDevice = isCatchUp(plan)
       ? this.#behindThere(plan, accelerator)
       : plan.accelerated
@@ -126,12 +127,16 @@ export class PlacedDevice extends AcceleratorHolder implements StepDevice {
         : [];
     const here = without(plan.updates, onDevice);
     await this.#moveHere(here);
+    // Both parts and a norm of both need the gradients here.
+    if (here.length > 0 && plan.arriving?.isHere === false) await plan.arriving.arrived;
     let norm: number | undefined;
     if (onDevice.length > 0 && here.length > 0 && plan.clip.kind === "globalNorm") {
       norm = (await this.cpu.run(normPlan(plan))).globalNorm;
     }
     if (onDevice.length > 0) await this.#stage(accelerator, { ...plan, updates: onDevice });
-    if (onDevice.length === 0 || this.accelerator !== accelerator) return this.cpu.run(plan);
+    if (plan.arriving?.isHere === false && !takesTensors(accelerator, plan, onDevice))
+      await plan.arriving.arrived;
+    if (onDevice.length === 0 || this.accelerator !== accelerator) return this.#runHere(plan);
     // A synchronous call may have taken a variable off meanwhile.
     if (!this.#isAllThere(plan, accelerator) && !accelerator.holds(onDevice)) return this.#run(plan);
     return this.#runBoth(plan, accelerator, onDevice, here, norm);
@@ -215,13 +220,21 @@ export class PlacedDevice extends AcceleratorHolder implements StepDevice {
       // Without room for a gradient the device is as good as before, but of no use for this step.
       if (isOutOfMemory(error)) await this.#moveHere(onDevice);
       else this.lose(error);
-      return this.cpu.run(plan);
+      return this.#runHere(plan);
     }
     const settled = accelerator.settled();
     const hereDone = here.length === 0 ? undefined : this.cpu.run(partOf(plan, here, known));
     // Looked at below, after the device's.
     hereDone?.catch(() => {});
     settled.catch(() => {});
+    if (plan.arriving?.isHere === false) {
+      await plan.arriving.arrived.catch((error) => {
+        // Without its gradients the step is undone: the device has done it, and cannot go on.
+        this.lose((error as Error).cause ?? error);
+        throw error;
+      });
+    }
+    if (entry.isUndone) return this.#runHere(plan);
     // While both work. A full journal is emptied before the step ends.
     if (!this.copies.isJournalFull) for (const _ of this.copies.journal.keep(entry)) await eventLoopTurn();
     let norm = known;
@@ -244,6 +257,12 @@ export class PlacedDevice extends AcceleratorHolder implements StepDevice {
     return outcomeOf(here.length > 0 ? "hybrid" : accelerator.kind, norm);
   }
 
+  /** On the CPU, which waits for gradients that are on their way. @throws (rejects) GradientReadError: nothing has changed */
+  #runHere(plan: StepPlan): Promise<StepOutcome> {
+    if (plan.arriving?.isHere !== false) return this.cpu.run(plan);
+    return plan.arriving.arrived.then(() => this.cpu.run(plan));
+  }
+
   /** Enqueues a step and notes it, in one turn. Throws before anything has changed, or not at all. */
   #launch(accelerator: Accelerator, part: StepPlan, lasting = false): JournalEntry {
     const launched = this.copies.toLaunch(part);
@@ -253,6 +272,7 @@ export class PlacedDevice extends AcceleratorHolder implements StepDevice {
 
   /** Does here what the accelerator has done, for a step that it has no room for; variables keep their room there. */
   #takeOver(accelerator: Accelerator, updates: readonly UpdatePlan[]): void {
+    if (this.copies.journal.isWaiting) throw new StaleValuesError();
     this.copies.replay((step) => this.cpu.runSync(step));
     for (const { memory, offset } of this.copies.ofUpdates(updates)) accelerator.changed(memory, offset);
   }
@@ -261,6 +281,12 @@ export class PlacedDevice extends AcceleratorHolder implements StepDevice {
   async #moveHere(updates: readonly UpdatePlan[]): Promise<void> {
     await this.moveHome(this.copies.ofUpdates(updates));
   }
+}
+
+/** Whether an accelerator takes a step now whose gradients are not here yet; none of its tables is kept lazily. */
+function takesTensors(accelerator: Accelerator, plan: StepPlan, onDevice: readonly UpdatePlan[]): boolean {
+  if (onDevice.length < plan.updates.length || accelerator.takesTensors?.(plan) !== true) return false;
+  return plan.updates.every(({ segments }) => segments.every(({ lazy }) => lazy === 0));
 }
 
 /** The updates that are not among others; those of a catch-up that have nothing to do are left out. */

@@ -1,5 +1,7 @@
 import { type KernelChoice, loadNativeLibrary } from "@shardgrad/workers";
 import { OptionError } from "../errors/index.js";
+import { checkOptions } from "../schedules/options.js";
+import type { CloseOptions } from "./runtime.js";
 
 /** The options of {@link Runtime}; see docs/threads-and-memory.md, and docs/gpu.md for devices. */
 export interface RuntimeOptions {
@@ -62,6 +64,9 @@ function isCount(value: unknown): value is number {
 
 /** @throws OptionError for the first option that is unknown or bad. */
 export function checkRuntimeOptions(options: RuntimeOptions): void {
+  if (typeof options !== "object" || options === null) {
+    throw new OptionError({ argument: "options", received: options, expected: "an object of options" });
+  }
   for (const [name, value] of Object.entries(options)) {
     if (!Object.hasOwn(rules, name)) {
       const expected = `one of ${Object.keys(rules).join(", ")}`;
@@ -80,5 +85,18 @@ export function checkRuntimeOptions(options: RuntimeOptions): void {
   if (typeof native === "string") {
     const message = `kernels: "native" was asked for, but ${native}.`;
     throw new OptionError({ argument: "kernels", received: "native", expected: '"auto" or "wasm"', message });
+  }
+}
+
+/** @throws OptionError */
+export function checkCloseOptions(options: CloseOptions): void {
+  checkOptions("Runtime.close", options, { timeout: "timeout", signal: "signal" });
+  const { timeout, signal } = options;
+  if (timeout !== undefined && !(typeof timeout === "number" && timeout >= 0)) {
+    const expected = "a number of milliseconds, 0 or more";
+    throw new OptionError({ argument: "timeout", received: timeout, expected });
+  }
+  if (signal !== undefined && typeof (signal as AbortSignal | null)?.addEventListener !== "function") {
+    throw new OptionError({ argument: "signal", received: signal, expected: "an AbortSignal" });
   }
 }

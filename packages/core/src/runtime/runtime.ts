@@ -9,7 +9,7 @@ import { checkDtype, checkShape, sizeOf } from "../variable/values.js";
 import { EventLoopShare } from "./event-loop-share.js";
 import type { RuntimeEvents } from "./events.js";
 import { type RuntimeInternals, runtimeInternals } from "./internals.js";
-import { checkRuntimeOptions, type RuntimeOptions } from "./options.js";
+import { checkCloseOptions, checkRuntimeOptions, type RuntimeOptions } from "./options.js";
 import { type Placement, placedDevice, placementOf } from "./placement.js";
 import { StepQueue } from "./step-queue.js";
 
@@ -212,6 +212,7 @@ export class Runtime extends SafeEmitter<RuntimeEvents> {
   /**
    * Ends the runtime: takes no new steps, waits for those in the queue, stops the threads. Variables stay
    * readable. A second call returns the first one's promise.
+   * @throws (rejects) OptionError, without closing
    *
    * @example
    * import { Runtime } from "@shardgrad/core";
@@ -219,6 +220,11 @@ export class Runtime extends SafeEmitter<RuntimeEvents> {
    * process.once("SIGTERM", () => runtime.close({ timeout: 5000 })); // waiting steps have 5 s to start
    */
   close(options: CloseOptions = {}): Promise<void> {
+    try {
+      checkCloseOptions(options);
+    } catch (error) {
+      return Promise.reject(error);
+    }
     this.#closing ??= this.#close(options);
     return this.#closing;
   }
@@ -235,10 +241,11 @@ export class Runtime extends SafeEmitter<RuntimeEvents> {
     return this.#device.terminateLane(lane);
   }
 
-  async #close({ timeout, signal }: CloseOptions): Promise<void> {
+  async #close({ timeout = Number.POSITIVE_INFINITY, signal }: CloseOptions): Promise<void> {
     this.#queue.close();
     const giveUp = () => this.#queue.refuseWaiting(new ClosedRuntimeError("The runtime was closed."));
-    const timer = timeout === undefined ? undefined : setTimeout(giveUp, timeout);
+    // Timers take what is longer for a millisecond.
+    const timer = timeout < 2 ** 31 ? setTimeout(giveUp, timeout) : undefined;
     if (signal?.aborted) giveUp();
     signal?.addEventListener("abort", giveUp, { once: true });
     try {

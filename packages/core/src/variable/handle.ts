@@ -61,6 +61,7 @@ export function readableOf(variable: Described, internals: VariableInternals): R
   const { header, runtime } = internals;
   const { memory } = runtime[runtimeInternals];
   const layout = layoutOf(variable, internals);
+  header.watch();
   return {
     shape: variable.shape,
     get rows() {
@@ -75,6 +76,7 @@ export function readableOf(variable: Described, internals: VariableInternals): R
 export function makeHandle(variable: Described, internals: VariableInternals): VariableHandle {
   const { header } = internals;
   header.handedOut();
+  header.watch();
   return {
     version: packageVersion,
     name: variable.name,

@@ -11,6 +11,8 @@ import type { StorageSegment } from "./storage.js";
  * - WHOLE (in a model variable's header) is odd while rows of the variable may be written without their version words:
  *   by dense steps, overwrites of whole tables, `assign`, JavaScript updates. It is larger afterwards. SLOTS is the same
  *   for all slots beside the variable. The words of row blocks (versions.ts of the kernels) do the rest.
+ * - Both words say so only once they are watched: readers begin with `watch`, which makes a word odd when a write has begun.
+ *   Until then nobody else has seen the header, and a step over many variables does without their atomic operations.
  * - ALIVE becomes 0 before the memory can be used for anything else.
  * - A segment's memory never moves. EPOCH changes after everything else that `publish` says.
  *
@@ -113,6 +115,8 @@ export class SharedHeader {
 class OpenWrites {
   count = 0;
   paused = 0;
+  /** Whether somebody may read the word: only then it is kept. */
+  watched = false;
 }
 
 /** What the owner does with its header. */
@@ -192,7 +196,10 @@ export class VariableHeader extends SharedHeader {
   beginWrite(kind: WriteKind, slots = this.isSlot): void {
     const open = this.#openWrites[slots ? 1 : 0];
     if (kind === "paused") open.paused++;
-    if (open.count++ > 0) return;
+    if (open.count++ === 0 && open.watched) this.#begin(slots);
+  }
+
+  #begin(slots: boolean): void {
     const word = slots ? SLOTS : WHOLE;
     Atomics.add(this.guard, word, 1);
     Atomics.load(this.guard, word);
@@ -201,7 +208,17 @@ export class VariableHeader extends SharedHeader {
   endWrite(kind: WriteKind, slots = this.isSlot): void {
     const open = this.#openWrites[slots ? 1 : 0];
     if (kind === "paused") open.paused--;
-    if (--open.count === 0) Atomics.add(this.guard, slots ? SLOTS : WHOLE, 1);
+    if (--open.count === 0 && open.watched) Atomics.add(this.guard, slots ? SLOTS : WHOLE, 1);
+  }
+
+  /** To be called before anybody reads WHOLE and SLOTS: they say what is being written from now on. */
+  watch(): void {
+    for (const slots of [false, true]) {
+      const open = this.#openWrites[slots ? 1 : 0];
+      if (open.watched) continue;
+      open.watched = true;
+      if (open.count > 0) this.#begin(slots);
+    }
   }
 
   /** Whether JavaScript of this thread is part way through the values of the variable or its slots. */

@@ -33,6 +33,9 @@ const optionNames = new Set(["name", "shape", "dtype", "runtime", "trainable", "
 
 /** @throws OptionError for an option that is unknown, or no device */
 export function checkNames(options: VariableOptions): void {
+  if (typeof options !== "object" || options === null) {
+    throw new OptionError({ argument: "options", received: options, expected: "an object of options" });
+  }
   const { device = "auto" } = options;
   if (device !== "auto" && device !== "cpu" && device !== "gpu") {
     throw new OptionError({ argument: "device", received: device, expected: '"auto", "cpu" or "gpu"' });

@@ -17,7 +17,8 @@ const PART = 262_144;
  */
 export function readInQueue(variable: ReadableVariable): Promise<TypedArray> {
   const internals = variable[variableInternals];
-  const { queue, share } = internals.runtime[runtimeInternals];
+  const { runtime } = internals;
+  const { queue, share } = runtime[runtimeInternals];
   return queue.runAlways(async () => {
     refuseWhenDisposed(variable);
     const { storage } = internals;
@@ -25,7 +26,11 @@ export function readInQueue(variable: ReadableVariable): Promise<TypedArray> {
     const target = viewOf(dtype, new ArrayBuffer(size * dtypeInfo[dtype].bytes), 0, size);
     storage.hold();
     try {
-      while (!((await readHost(variable, internals, target)) || (await readDevice(internals, target))));
+      // Where they are is decided in the turn of the call: a synchronous step may follow in it.
+      for (let isRead = false; !isRead; ) {
+        const isAway = runtime[runtimeInternals].placed?.isAway(storage.segments) === true;
+        isRead = await (isAway ? readDevice(internals, target) : readHost(variable, internals, target));
+      }
       await share.turn();
       return target;
     } finally {

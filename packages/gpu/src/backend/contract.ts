@@ -41,6 +41,13 @@ export interface GpuBackend {
    * without a copy. It belongs to the application; `free` of the buffer ends it.
    */
   tensorOver?(buffer: GpuBuffer, elements: number, shape: readonly number[]): object;
+  /**
+   * For a back end on a device of the application's tfjs: whether a tensor has its values in a buffer there which nobody
+   * writes.
+   */
+  hasTensor?(tensor: object): boolean;
+  /** Copies elements of tensors, all of which it has, into buffers. Offsets and lengths are multiples of 4 bytes. */
+  copyTensors?(copies: readonly TensorCopy[]): void;
   /** Enqueues commands in order, each after the writes of those before it. Returns without waiting. */
   launch(commands: readonly Command[]): void;
   /** Resolves when everything enqueued has ended; rejects with DeviceLostError. */
@@ -69,6 +76,15 @@ export interface GpuBuffer {
   readonly bytes: number;
 }
 
+/** Bytes of a tensor of tfjs that go to a place of a buffer. */
+export interface TensorCopy {
+  readonly tensor: object;
+  readonly from: number;
+  readonly bytes: number;
+  readonly buffer: GpuBuffer;
+  readonly offset: number;
+}
+
 /** A part of a buffer that a kernel is given. */
 export interface Binding {
   readonly buffer: GpuBuffer;
@@ -80,7 +96,7 @@ export interface Binding {
 /** One launch of one kernel. Plain data. */
 export interface Command {
   readonly kernel: GpuKernelName;
-  /** The element type of the arrays that the kernel works on. */
+  /** The element type of the arrays that the kernel works on; any that the device has where it works on words alone. */
   readonly dtype: DType;
   /** In the order of the table; those that the kernel writes overlap no other. */
   readonly buffers: readonly Binding[];

@@ -1,5 +1,4 @@
 import { setImmediate } from "node:timers/promises";
-import { dtypeInfo } from "@shardgrad/workers";
 import type { Command, DeviceLost, GpuBackend, GpuBuffer, GpuLimits } from "../backend/contract.js";
 import { ALIGNMENT } from "../backend/contract.js";
 import { DeviceLostError } from "../errors.js";
@@ -8,7 +7,7 @@ import { versionOf } from "./device.js";
 import { Downloads } from "./downloads.js";
 import type { CudaDriver } from "./driver.js";
 import type { Events } from "./events.js";
-import { ArgumentWriter, MOST_THREADS, shapeOf } from "./kernels.js";
+import { ArgumentWriter, exportOf, MOST_THREADS, shapeOf } from "./kernels.js";
 import { type CudaBuffer, DeviceMemory } from "./memory.js";
 import { PinnedMemory } from "./pinned.js";
 import type { CudaResources } from "./resources.js";
@@ -247,7 +246,7 @@ export class CudaBackend implements GpuBackend {
   }
 
   #function(kernel: GpuKernelName, dtype: Command["dtype"]): number {
-    const found = this.#resources.function(`${kernel}${dtypeInfo[dtype].suffix}`);
+    const found = this.#resources.function(exportOf(kernel, dtype));
     if (found === undefined) throw new TypeError(`CUDA has no ${dtype}.`);
     return found;
   }

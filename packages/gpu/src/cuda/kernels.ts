@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { dtypeInfo } from "@shardgrad/workers";
 import type { Command } from "../backend/contract.js";
-import { gpuKernels } from "../kernels/table.js";
+import { type GpuKernelName, gpuKernels, hasElements } from "../kernels/table.js";
 import type { CudaDriver } from "./driver.js";
 import { CudaError } from "./results.js";
 
@@ -10,7 +10,7 @@ const ERROR_LOG = 5;
 const ERROR_LOG_BYTES = 6;
 
 /** Bytes of the one argument that every kernel takes: `arguments` of cuda/device.h. */
-export const ARGUMENT_BYTES = 176;
+export const ARGUMENT_BYTES = 152;
 const MOST_BUFFERS = 8;
 const MOST_BLOCKS = 2 ** 31 - 1;
 /** Threads of a block, of any kernel. */
@@ -19,6 +19,16 @@ export const MOST_THREADS = 256;
 /** The text that the driver compiles for its device. */
 export function readPtx(): string {
   return readFileSync(new URL("../../cuda/kernels.ptx", import.meta.url), "utf8");
+}
+
+/** The names under which a kernel is exported, such as `adagradDenseF32`. */
+export function exportsOf(kernel: GpuKernelName): string[] {
+  return hasElements(kernel) ? [`${kernel}F32`, `${kernel}F64`] : [kernel];
+}
+
+/** The one for a dtype. */
+export function exportOf(kernel: GpuKernelName, dtype: Command["dtype"]): string {
+  return hasElements(kernel) ? `${kernel}${dtypeInfo[dtype].suffix}` : kernel;
 }
 
 /** Compiles a module. @throws Error with the first lines of the compiler's log */
@@ -54,6 +64,12 @@ const shapes: Record<Command["kernel"], { readonly threads: number; readonly uni
   adagradRows: { threads: 256, units: "rows" },
   catchUp: { threads: 256, units: "rows" },
   gather: { threads: 256, units: "rows" },
+  // A thread for each digit.
+  countDigits: { threads: 256, units: 1 },
+  sortPass: { threads: 256, units: 1 },
+  countRows: { threads: 256, units: 1 },
+  writeGroups: { threads: 256, units: 1 },
+  groupSlices: { threads: 256, units: 1 },
 };
 
 /** How many blocks of how many threads run a command. Kernels stride, so any number of blocks is right. */

@@ -1,8 +1,9 @@
-import { gpuKernels } from "../kernels/table.js";
+import { type GpuKernelName, gpuKernels } from "../kernels/table.js";
 import { compileKernels } from "./compile.js";
 import type { CudaDeviceInfo } from "./device.js";
 import type { CudaDriver } from "./driver.js";
 import { Events } from "./events.js";
+import { exportsOf } from "./kernels.js";
 
 /** CU_STREAM_NON_BLOCKING */
 const NON_BLOCKING = 1;
@@ -44,8 +45,8 @@ export class CudaResources {
   async #load(): Promise<void> {
     this.#module = await compileKernels(this.driver, this.context);
     this.driver.call("cuCtxSetCurrent", this.context);
-    for (const kernel of Object.keys(gpuKernels)) {
-      for (const name of [`${kernel}F32`, `${kernel}F64`]) {
+    for (const kernel of Object.keys(gpuKernels) as GpuKernelName[]) {
+      for (const name of exportsOf(kernel)) {
         this.#functions.set(name, this.driver.word("cuModuleGetFunction", this.#module, name));
       }
     }

@@ -11,12 +11,13 @@ import { whole } from "./clip-slots.js";
 import { arraysOf, DeviceArrays } from "./device-arrays.js";
 import { GATHER_BYTES, gatherParts } from "./gather.js";
 import { copyGradients, largeGradients } from "./gradients.js";
+import { largestSortArray } from "./group-commands.js";
 import { Layouts } from "./layouts.js";
 import { type Lowered, lower } from "./lower.js";
-import { pieceBytes } from "./pieces.js";
+import { cut, pieceBytes } from "./pieces.js";
 import { Scratch } from "./scratch.js";
-import { SliceRows } from "./slice-rows.js";
 import { StepBuffers } from "./step-buffers.js";
+import { copyOrTake, hasTensors } from "./tensor-gradients.js";
 import { tensorOver } from "./tensors.js";
 
 /** Runs step plans on a back end: keeps arrays on the device, brings gradients up, launches kernels. */
@@ -32,7 +33,6 @@ export class GpuExecutor implements Accelerator {
   readonly #buffers: StepBuffers;
   readonly #scratch: Scratch;
   readonly #layouts: Layouts;
-  readonly #rows: SliceRows;
   #norm: Lowered["norm"];
 
   constructor(backend: GpuBackend, host: HostMemory) {
@@ -46,7 +46,6 @@ export class GpuExecutor implements Accelerator {
     this.#gradients = new StepBuffers(backend);
     this.#buffers = new StepBuffers(backend);
     this.#scratch = new Scratch(backend);
-    this.#rows = new SliceRows(host);
     this.#layouts = new Layouts(backend, this.#arrays, this.#gradients, this.#scratch);
   }
 
@@ -60,8 +59,10 @@ export class GpuExecutor implements Accelerator {
     const hasSlices = segments.some(({ gradient }) => gradient.kind === "slices");
     if ((hasSlices || rowwise) && rowSize * bytes > most)
       return "a row is larger than a buffer of the device";
-    for (const { gradient } of segments) {
-      if (gradient.kind === "slices" && gradient.count * rowSize * bytes > most)
+    for (const { count, gradient } of segments) {
+      if (gradient.kind !== "slices") continue;
+      const pieces = cut(count, rowSize, dtype, this.#backend.limits).length;
+      if (Math.max(gradient.count * rowSize * bytes, largestSortArray(gradient.count, pieces)) > most)
         return "its slices are larger than a buffer of the device";
     }
     return undefined;
@@ -113,18 +114,30 @@ export class GpuExecutor implements Accelerator {
 
   async stage(plan: StepPlan): Promise<void> {
     if (!this.#arrays.areCurrent) await this.#bringUpInParts(plan);
-    await this.#rows.group(plan);
     if (this.#backend.readyInPlace === undefined) return;
     for (const bytes of largeGradients(plan, this.#host)) await this.#backend.readyInPlace(bytes);
   }
 
+  takesTensors(plan: StepPlan): boolean {
+    return hasTensors(plan, this.#backend);
+  }
+
   launch(plan: StepPlan, lasting = false): void {
     const found = this.#layouts.of(plan);
-    copyGradients(plan, found.layout.gradients, this.#host, this.#gradients, lasting);
+    const { gradients } = found.layout;
+    const given =
+      plan.arriving === undefined
+        ? undefined
+        : copyOrTake(plan, gradients, this.#host, this.#gradients, this.#backend, lasting);
+    if (given === undefined) copyGradients(plan, gradients, this.#host, this.#gradients, lasting);
     this.#buffers.begin();
-    const { commands, norm } = lower(plan, found, this.#rows, this.#arrays, this.#buffers, this.#scratch);
+    const { commands, norm } = lower(plan, found, this.#arrays, this.#buffers, this.#scratch);
     if (!this.#arrays.areCurrent) for (const update of plan.updates) this.#bringUp(update);
-    for (const { buffer, bytes } of found.layout.uploads) this.#backend.upload(buffer, 0, bytes);
+    for (const { buffer, bytes } of found.layout.uploads) {
+      if (given === undefined || given.filled.has(buffer)) this.#backend.upload(buffer, 0, bytes);
+    }
+    // After the uploads, which may go over the same places.
+    if (given !== undefined && given.taken.length > 0) this.#backend.copyTensors!(given.taken);
     this.#sendTables();
     this.#norm = norm;
     this.#backend.launch(commands);

@@ -94,8 +94,9 @@ export function copyGradients(
     const { memory, gradient } = updates[update]!.segments[segment]!;
     if (gradient.kind === "dense") {
       buffers.fill(place, host.bytes(memory, gradient.offset + from, bytes), inPlace);
-    } else if (gradient.kind === "slices" && what === "values") {
-      buffers.fill(place, host.bytes(memory, gradient.values, bytes), inPlace);
+    } else if (gradient.kind === "slices" && what !== "all") {
+      const at = what === "rows" ? gradient.indices : gradient.values;
+      buffers.fill(place, host.bytes(memory, at, bytes), inPlace);
     } else if (gradient.kind === "slices") {
       buffers.fill(place, host.bytes(gradient.all!.memory, gradient.all!.values, bytes), inPlace);
     }
@@ -104,6 +105,8 @@ export function copyGradients(
 
 /** The gradients of a plan that do not go up together with others, where they lie on the host. */
 export function* largeGradients({ updates }: StepPlan, host: HostMemory): Generator<Uint8Array> {
+  let sliced = 0;
+  for (const { segments } of updates) for (const segment of segments) if (isSliced(segment)) sliced++;
   for (const { segments, dtype, rowSize } of updates) {
     const element = dtypeInfo[dtype].bytes;
     for (const { memory, count, gradient } of segments) {
@@ -111,6 +114,13 @@ export function* largeGradients({ updates }: StepPlan, host: HostMemory): Genera
       const [offset, elements] =
         gradient.kind === "dense" ? [gradient.offset, count] : [gradient.values, gradient.count * rowSize];
       if (elements * element > SMALL) yield host.bytes(memory, offset, elements * element);
+      // Those of several tables go up together.
+      if (gradient.kind === "slices" && sliced === 1 && 4 * gradient.count > SMALL)
+        yield host.bytes(memory, gradient.indices, 4 * gradient.count);
     }
   }
+}
+
+function isSliced({ gradient }: SegmentPlan): boolean {
+  return gradient.kind === "slices" && gradient.count > 0;
 }

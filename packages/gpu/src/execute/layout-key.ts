@@ -35,19 +35,21 @@ export class LayoutKey {
     return true;
   }
 
-  #addUpdate({ dtype, rowSize, rowwise, learningRate, epsilon, segments }: UpdatePlan): void {
+  #addUpdate({ dtype, rowSize, rowwise, perRow, learningRate, epsilon, segments }: UpdatePlan): void {
     this.#add(dtypeInfo[dtype].code);
     this.#add(rowSize);
     this.#add(rowwise ? 1 : 0);
+    this.#add(perRow ? 1 : 0);
     this.#add(this.#scalarsNumber(learningRate, epsilon));
     this.#add(segments.length);
-    for (const { memory, variable, accumulator, average, count, gradient, lazy } of segments) {
+    for (const { memory, variable, accumulator, average, count, gradient, lazy, behind } of segments) {
       this.#add(memory);
       this.#add(variable);
       this.#add(accumulator);
       this.#add(average);
       this.#add(count);
       this.#add(lazy);
+      this.#add(behind === undefined ? 0 : 1);
       this.#add(gradientKinds[gradient.kind]);
       if (gradient.kind !== "slices") continue;
       this.#add(gradient.count);

@@ -2,8 +2,9 @@ import { type DType, dtypeInfo, type SegmentPlan, type StepPlan, type UpdatePlan
 import type { GpuBuffer, GpuLimits } from "../backend/contract.js";
 import { NORM_GROUP_WORDS, TILE } from "../kernels/table.js";
 import type { DeviceArrays } from "./device-arrays.js";
-import { type GradientRange, type PlacedUpdate, placeGradients, type SlicesPlace } from "./gradients.js";
+import { type GradientRange, type PlacedUpdate, placeGradients } from "./gradients.js";
 import { RangeTable, type Table } from "./range-table.js";
+import { type GroupLayout, layOutSlices, type RowsLaunch } from "./slice-groups.js";
 import type { StepBuffers, StepPlace, Upload } from "./step-buffers.js";
 
 /**
@@ -13,6 +14,7 @@ import type { StepBuffers, StepPlace, Upload } from "./step-buffers.js";
 export interface Layout {
   readonly gradients: readonly GradientCopy[];
   readonly uploads: readonly Upload[];
+  readonly groups: readonly GroupLayout[];
   /** One for each dtype, in the order of the updates. */
   readonly parts: readonly LayoutPart[];
 }
@@ -21,7 +23,7 @@ export interface Layout {
 export interface GradientCopy {
   readonly update: number;
   readonly segment: number;
-  readonly what: "dense" | "values" | "all";
+  readonly what: "dense" | "values" | "rows" | "all";
   /** From the start of the gradient, in bytes. */
   readonly from: number;
   readonly bytes: number;
@@ -34,7 +36,7 @@ export interface LayoutPart {
   readonly norm: NormLayout | undefined;
   /** Dense gradients by what is the same in a launch: rate, epsilon, kind of accumulator. */
   readonly dense: readonly DenseLayout[];
-  readonly slices: readonly (SlicesPlace & { readonly clipSlot: number })[];
+  readonly rows: readonly RowsLaunch[];
   /** Averages of tables, which follow the rows' updates. */
   readonly averages: readonly Table[];
 }
@@ -65,29 +67,44 @@ export function layOut(
   const gradients: GradientCopy[] = [];
   buffers.begin();
   const placed = placeGradients(plan, buffers, limits, gradients);
+  const byNorm = plan.clip.kind === "norm";
+  const slots = byNorm ? slotsOf(placed) : new Map<PlacedUpdate, number>();
+  const slotOf = (update: PlacedUpdate) => slots.get(update) ?? 0;
+  const { groups, launches } = layOutSlices(placed, slotOf, arrays, buffers, limits, gradients);
   const dtypes = new Set(placed.map(({ update }) => update.dtype));
   const parts = [...dtypes].map((dtype): LayoutPart => {
     const updates = placed.filter(({ update }) => update.dtype === dtype);
-    const byNorm = plan.clip.kind === "norm";
-    const slotOf = (index: number) => (byNorm ? index : 0);
     return {
       dtype,
       norm: normLayout(plan, dtype, updates),
       dense: denseLayouts(plan, updates, arrays, slotOf, none),
-      slices: updates.flatMap(({ slices }, i) => slices.map((s) => ({ ...s, clipSlot: slotOf(i) }))),
+      rows: launches.filter(({ update }) => plan.updates[update]!.dtype === dtype),
       averages: plan.average === null ? [] : tableAverages(dtype, updates, arrays),
     };
   });
-  return { gradients, uploads: buffers.uploads(), parts };
+  return { gradients, uploads: buffers.uploads(), groups, parts };
+}
+
+/** Clip slots of updates with a norm each: their positions among those of their dtype. */
+function slotsOf(placed: readonly PlacedUpdate[]): Map<PlacedUpdate, number> {
+  const used = new Map<DType, number>();
+  return new Map(
+    placed.map((each) => {
+      const slot = used.get(each.update.dtype) ?? 0;
+      used.set(each.update.dtype, slot + 1);
+      return [each, slot];
+    }),
+  );
 }
 
 /** All tables of a layout. */
-export function tablesOf({ parts }: Layout): Table[] {
-  return parts.flatMap(({ norm, dense, averages }) => [
+export function tablesOf({ groups, parts }: Layout): Table[] {
+  const ofParts = parts.flatMap(({ norm, dense, averages }) => [
     ...(norm === undefined ? [] : [...norm.ranges, norm.groups]),
     ...dense.flatMap(({ tables }) => tables),
     ...averages,
   ]);
+  return [...groups.map(({ parts }) => parts), ...ofParts];
 }
 
 /**
@@ -135,12 +152,13 @@ function denseLayouts(
   plan: StepPlan,
   updates: readonly PlacedUpdate[],
   arrays: DeviceArrays,
-  slotOf: (index: number) => number,
+  slotOf: (update: PlacedUpdate) => number,
   none: GpuBuffer,
 ): DenseLayout[] {
   const groups: DenseGroup[] = [];
-  updates.forEach(({ update, number, dense }, index) => {
-    if (dense.length === 0) return;
+  for (const placed of updates) {
+    const { update, number, dense } = placed;
+    if (dense.length === 0) continue;
     // Short rows by themselves: a launch gives them to single lanes.
     const rows = isRowwise(update) ? (update.rowSize <= SHORT_ROW ? "short" : "long") : "";
     let group = groups.find(
@@ -155,9 +173,9 @@ function denseLayouts(
     }
     for (const { segment, pieces } of dense) {
       const average = plan.average === null ? 0 : segment.average;
-      addDense(group.table, update, { ...segment, average }, pieces, arrays, slotOf(index), none);
+      addDense(group.table, update, { ...segment, average }, pieces, arrays, slotOf(placed), none);
     }
-  });
+  }
   return groups.map(({ update, number, table }) => ({
     update: number,
     rowwise: isRowwise(update),

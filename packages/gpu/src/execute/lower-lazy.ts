@@ -1,24 +1,16 @@
 import { type BehindRows, dtypeInfo, type SegmentPlan, type UpdatePlan } from "@shardgrad/workers";
 import type { Binding, Command } from "../backend/contract.js";
 import { whole } from "./clip-slots.js";
-import type { DeviceArray, DeviceArrays } from "./device-arrays.js";
+import type { DeviceArrays } from "./device-arrays.js";
 import type { StepBuffers } from "./step-buffers.js";
 
-/** What the rows kernels need beside the rest to keep averages lazily. */
-export interface LazyRows {
-  readonly average: DeviceArray;
-  readonly factors: Binding;
-}
-
-/** Of a segment whose averages are kept lazily; undefined for others. */
-export function lazyRows(
+/** The factors of what the rows of a segment have missed, whose averages are kept lazily; undefined for others. */
+export function lazyFactors(
   { dtype }: UpdatePlan,
-  { memory, average, behind }: SegmentPlan,
-  arrays: DeviceArrays,
+  { behind }: SegmentPlan,
   buffers: StepBuffers,
-): LazyRows | undefined {
-  if (behind === undefined) return undefined;
-  return { average: arrays.get(memory, average)!, factors: bindFactors(behind, dtype, buffers) };
+): Binding | undefined {
+  return behind === undefined ? undefined : bindFactors(behind, dtype, buffers);
 }
 
 /** What brings all rows of a table up to date; nothing for other operations. */

@@ -1,15 +1,15 @@
-import { type AveragePlan, type DType, dtypeInfo, type StepPlan } from "@shardgrad/workers";
+import type { AveragePlan, DType, StepPlan } from "@shardgrad/workers";
 import { ALIGNMENT, type Binding, type Command } from "../backend/contract.js";
-import { emaKinds, ROW_GROUP_WORDS } from "../kernels/table.js";
+import { emaKinds } from "../kernels/table.js";
 import { type ClipSlots, hostSlots, normSlots, whole } from "./clip-slots.js";
 import type { DeviceArrays } from "./device-arrays.js";
 import { isRowwise, type LayoutPart } from "./layout.js";
 import type { FoundLayout } from "./layouts.js";
-import { catchUpCommands, lazyRows } from "./lower-lazy.js";
+import { type Grouped, lowerGroups } from "./lower-groups.js";
+import { catchUpCommands, lazyFactors } from "./lower-lazy.js";
 import type { Table } from "./range-table.js";
-import { noteBehind } from "./row-groups.js";
 import type { Scratch } from "./scratch.js";
-import type { SliceRows } from "./slice-rows.js";
+import type { RowsLaunch } from "./slice-groups.js";
 import type { StepBuffers } from "./step-buffers.js";
 
 export interface Lowered {
@@ -22,18 +22,16 @@ interface Context {
   readonly plan: StepPlan;
   readonly dtype: DType;
   readonly clip: ClipSlots;
-  readonly arrays: DeviceArrays;
   readonly buffers: StepBuffers;
   readonly scratch: Scratch;
   readonly commands: Command[];
   readonly bindingOf: (table: Table) => Binding;
 }
 
-/** Turns a step with its layout into commands: norms, updates, averages of tables. */
+/** Turns a step with its layout into commands: groups of slices, norms, updates, averages of tables. */
 export function lower(
   plan: StepPlan,
   { layout, kept }: FoundLayout,
-  rows: SliceRows,
   arrays: DeviceArrays,
   buffers: StepBuffers,
   scratch: Scratch,
@@ -41,6 +39,7 @@ export function lower(
   const commands: Command[] = [];
   for (const update of plan.updates) commands.push(...catchUpCommands(update, arrays, buffers));
   const bindingOf = (table: Table) => kept.get(table) ?? buffers.bind(bytesOf(table.words));
+  const groups = lowerGroups(plan, layout.groups, bindingOf, buffers, scratch, commands);
   let norm: Lowered["norm"];
   for (const part of layout.parts) {
     const { dtype } = part;
@@ -49,9 +48,9 @@ export function lower(
         ? normSlots(plan.clip, dtype, part.norm!, bindingOf, scratch, commands)
         : hostSlots(plan.clip, dtype, buffers);
     if (plan.clip.kind === "globalNorm") norm = { slots: clip.slots, dtype };
-    const context = { plan, dtype, clip, arrays, buffers, scratch, commands, bindingOf };
+    const context = { plan, dtype, clip, buffers, scratch, commands, bindingOf };
     lowerDense(context, part);
-    for (const slices of part.slices) lowerRows(context, slices, rows);
+    for (const launch of part.rows) lowerRows(context, launch, groups[launch.group]!);
     lowerTableAverages(context, part);
   }
   return { commands, norm };
@@ -79,81 +78,44 @@ function emaScalars(average: AveragePlan | null): [momentum: number, complement:
 }
 
 function lowerRows(
-  { plan, arrays, dtype, clip, buffers, scratch, commands }: Context,
-  { update: number, segment: s, values, clipSlot }: LayoutPart["slices"][number],
-  slicesByRow: SliceRows,
+  { plan, dtype, clip, buffers, scratch, commands }: Context,
+  { update: number, segment, firstPart, partCount, rows, buffers: arrayBuffers }: RowsLaunch,
+  { order, rowGroups }: Grouped,
 ): void {
   const update = plan.updates[number]!;
-  const segment = update.segments[s]!;
   const { learningRate, epsilon, perRow, rowSize } = update;
-  const element = dtypeInfo[dtype].bytes;
-  const variable = arrays.get(segment.memory, segment.variable)!;
-  const accumulator = arrays.get(segment.memory, segment.accumulator)!;
-  const byRow = slicesByRow.of(segment);
-  if (segment.behind !== undefined) noteBehind(byRow, segment.behind.words);
-  const order = buffers.bind(bytesOf(byRow.order));
-  const lazy = lazyRows(update, segment, arrays, buffers);
-  variable.pieces.forEach(({ place, start, count }, p) => {
-    const rows = rowsWithin(byRow.groups, start / rowSize, (start + count) / rowSize);
-    if (rows.length === 0) return;
-    const { place: accumulatorPlace } = accumulator.pieces[p]!;
-    const averagePlace = lazy?.average.pieces[p]?.place;
-    commands.push({
-      kernel: isRowwise(update) ? "rowwiseRows" : "adagradRows",
-      dtype,
-      buffers: [
-        whole(place.buffer),
-        whole(accumulatorPlace.buffer),
-        whole(values.buffer),
-        order,
-        buffers.bind(bytesOf(rows)),
-        clip.slots,
-        ...(lazy === undefined
-          ? [scratch.take("none", ALIGNMENT), clip.slots]
-          : [whole(averagePlace!.buffer), lazy.factors]),
-      ],
-      scalars: [
-        learningRate,
-        epsilon,
-        clip.kind,
-        perRow ? 1 : 0,
-        rowSize,
-        clipSlot,
-        place.offset / element,
-        accumulatorPlace.offset / element,
-        values.offset / element,
-        (averagePlace?.offset ?? 0) / element,
-        ...emaScalars(lazy === undefined ? null : plan.average),
-      ],
-      count: rows.length / ROW_GROUP_WORDS,
-    });
+  const [variable, accumulator, values, average] = arrayBuffers;
+  const factors = lazyFactors(update, update.segments[segment]!, buffers);
+  commands.push({
+    kernel: isRowwise(update) ? "rowwiseRows" : "adagradRows",
+    dtype,
+    buffers: [
+      whole(variable),
+      whole(accumulator),
+      whole(values),
+      order,
+      rowGroups,
+      clip.slots,
+      ...(average === undefined || factors === undefined
+        ? [scratch.take("none", ALIGNMENT), clip.slots]
+        : [whole(average), factors]),
+    ],
+    scalars: [
+      learningRate,
+      epsilon,
+      clip.kind,
+      perRow ? 1 : 0,
+      rowSize,
+      ...emaScalars(factors === undefined ? null : plan.average),
+      firstPart,
+      partCount,
+    ],
+    count: rows,
   });
 }
 
 function bytesOf({ buffer, byteOffset, byteLength }: Uint32Array): Uint8Array {
   return new Uint8Array(buffer, byteOffset, byteLength);
-}
-
-/** The groups of the rows [first, end), counted from `first`. */
-function rowsWithin(groups: Uint32Array, first: number, end: number): Uint32Array {
-  const from = firstAtLeast(groups, first);
-  const to = firstAtLeast(groups, end);
-  if (first === 0 && to === groups.length) return groups;
-  const rows = groups.slice(from, to);
-  for (let at = 0; at < rows.length; at += ROW_GROUP_WORDS) rows[at]! -= first;
-  return rows;
-}
-
-/** Where the first group of a row that is not below `row` begins. */
-function firstAtLeast(groups: Uint32Array, row: number): number {
-  let low = 0;
-  let high = groups.length / ROW_GROUP_WORDS;
-  while (low < high) {
-    const middle = (low + high) >>> 1;
-    if (groups[middle * ROW_GROUP_WORDS]! < row) low = middle + 1;
-    else high = middle;
-  }
-  return low * ROW_GROUP_WORDS;
 }
 
 function lowerTableAverages({ plan, dtype, commands, bindingOf }: Context, { averages }: LayoutPart): void {

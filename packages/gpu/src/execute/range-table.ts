@@ -6,7 +6,7 @@ type Fields = Partial<Record<(typeof rangeFields)[number], number>> & {
   readonly units: number;
 };
 
-/** Numbers that a kernel reads beside the arrays: ranges, or groups of partial sums. */
+/** Numbers that a kernel reads beside the arrays: ranges, groups of partial sums, or parts of keys. */
 export interface Table {
   /** The buffers of the arrays. */
   readonly buffers: readonly GpuBuffer[];

@@ -9,7 +9,7 @@ const LARGE_BUFFER = 16 << 20;
 /** A part of a buffer. */
 export interface StepPlace {
   readonly buffer: GpuBuffer;
-  /** In bytes, a multiple of ALIGNMENT. */
+  /** In bytes; as it was given, a multiple of ALIGNMENT. */
   readonly offset: number;
   /** Where the bytes are collected on the host first, if they are few: the same offsets as in the buffer. */
   readonly host: Uint8Array | undefined;
@@ -50,10 +50,13 @@ export class StepBuffers {
     for (const buffer of this.#large) buffer.used = 0;
   }
 
-  /** Room beside the places since `begin`. @throws GpuMemoryError */
-  place(bytes: number): StepPlace {
+  /**
+   * Room beside the places since `begin`. @throws GpuMemoryError
+   * @param collected - what comes there is collected on the host
+   */
+  place(bytes: number, collected = bytes <= SMALL): StepPlace {
     const size = aligned(bytes);
-    const target = this.#with(size <= SMALL ? this.#small : this.#large, size);
+    const target = this.#with(collected ? this.#small : this.#large, size);
     const { buffer, host, used: offset } = target;
     target.used += size;
     return { buffer, offset, host };
@@ -92,6 +95,6 @@ export class StepBuffers {
   }
 }
 
-function aligned(bytes: number): number {
+export function aligned(bytes: number): number {
   return Math.max(Math.ceil(bytes / ALIGNMENT), 1) * ALIGNMENT;
 }

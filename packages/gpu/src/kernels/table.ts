@@ -60,18 +60,58 @@ export const CLIP_SLOT_ELEMENTS = 4;
 export const NORM_GROUP_WORDS = 4;
 
 /**
- * A row that slices name, as 4 numbers of 32 bits: row, first position in `order`, position after the last, and what its
- * average has missed: a word as in `catchUp`, not read where emaKind is none.
+ * A part is a table that slices name, or a piece of one that lies in several buffers, as 8 numbers of 32 bits. The slices of
+ * several tables are grouped together: each table has keys of its own, one for each row. Parts are in the order of their
+ * keys; each table has slices. Offsets are in elements from the start of the binding, and whole vectors of 16 bytes.
+ */
+export const partFields = [
+  /** Number of the table's first slice. */
+  "firstSlice",
+  /** Key of the table's row 0. */
+  "firstKey",
+  /** Key of the part's first row. */
+  "start",
+  /** Clip slot. */
+  "clip",
+  "variable",
+  "accumulator",
+  /** Of the table's slices. */
+  "values",
+  "average",
+] as const;
+/** 32-bit numbers of a part. */
+export const PART_WORDS = partFields.length;
+
+/**
+ * `rowGroups` begins with a header for each part, as 8 numbers of 32 bits: the entry of the part's first group, the entry
+ * after its last, one that is not read, and the part's numbers from `clip` on. Entries have ROW_GROUP_WORDS, so a header takes two of them.
+ */
+export const HEADER_WORDS = 8;
+
+/**
+ * An entry of `rowGroups` behind the headers: a row that slices name (counted from the part's first one), the first position
+ * of its slices in `order`, the position after the last, and what its average has missed (a word as in `catchUp`, not read
+ * where emaKind is none).
  */
 export const ROW_GROUP_WORDS = 4;
+
+/** Bits of a key that one pass of the sort looks at, at most. */
+export const DIGIT_BITS = 8;
+/** Numbers of slices of a tile, by digit. */
+export const DIGITS = 1 << DIGIT_BITS;
+/** Tiles that slices are cut into for sorting, at most; a tile is as long as that asks for. */
+export const MOST_SORT_TILES = 256;
 
 /** Bytes of a partial sum of squares: a float64, or in WGSL two float32, the higher part first. */
 export const PARTIAL_BYTES = 8;
 
 interface BufferParameter {
   readonly name: string;
-  /** Elements of the dtype, 32-bit numbers, or partial sums. */
-  readonly holds: "elements" | "words" | "partials";
+  /**
+   * Elements of the dtype, 32-bit numbers, partial sums, pairs of 32-bit numbers (a key and the number of its slice), or
+   * 32-bit numbers that several workgroups add to.
+   */
+  readonly holds: "elements" | "words" | "partials" | "pairs" | "counters";
   readonly access: "read" | "write" | "readWrite";
 }
 
@@ -91,7 +131,10 @@ export interface GpuKernel {
 
 const elements = (name: string, access: BufferParameter["access"]) =>
   ({ name, holds: "elements", access }) as const;
-const words = (name: string) => ({ name, holds: "words", access: "read" }) as const;
+const words = (name: string, access: BufferParameter["access"] = "read") =>
+  ({ name, holds: "words", access }) as const;
+const pairs = (name: string, access: BufferParameter["access"]) =>
+  ({ name, holds: "pairs", access }) as const;
 const partials = (access: BufferParameter["access"]) =>
   ({ name: "partials", holds: "partials", access }) as const;
 const element = (name: string) => ({ name, type: "element" }) as const;
@@ -120,17 +163,8 @@ const rows = [
   elements("average", "readWrite"),
   elements("factors", "read"),
 ];
-const rowScalars = [
-  ...update,
-  word("perRow"),
-  word("rowSize"),
-  word("clip"),
-  word("variableOffset"),
-  word("accumulatorOffset"),
-  word("valuesOffset"),
-  word("averageOffset"),
-  ...ema,
-];
+const counters = { name: "counters", holds: "counters", access: "readWrite" } as const;
+const rowScalars = [...update, word("perRow"), word("rowSize"), ...ema, word("firstPart"), word("partCount")];
 
 /** The kernels that every back end has, by name, with what each does. */
 export const gpuKernels = {
@@ -165,13 +199,85 @@ export const gpuKernels = {
    */
   rowwiseDense: { buffers: dense, scalars: [...update, ...ema, word("rangeCount")], unit: "rows" },
   /**
-   * Rows by the slices that name them. Rows, slices and the arrays' elements are counted from the bindings' starts plus
-   * the offsets (in elements). `perRow` 1 sums the slices of a row before squaring. A sum starts from +0. With an emaKind
-   * the averages are kept lazily: what a row has missed (see `catchUp`) comes before its update, its average after it.
+   * Rows by the slices that name them: the groups of some parts that follow each other. How many there are only the device
+   * knows; at most the command's count. `perRow` 1 sums the slices of a row before squaring. A sum starts from +0. With an
+   * emaKind the averages are kept lazily: what a row has missed (see `catchUp`) comes before its update, its average after it.
    */
   adagradRows: { buffers: rows, scalars: rowScalars, unit: "row groups" },
   /** The same with one accumulator element a row. */
   rowwiseRows: { buffers: rows, scalars: rowScalars, unit: "row groups" },
+  /**
+   * Grouping slices by row is a stable sort by key, least significant digit first, a launch for each digit; then groups are
+   * made of what is sorted. A tile is `tileLength` slices, in every launch the same, at most MOST_SORT_TILES of them.
+   *
+   * `countDigits`: counters[tile * DIGITS + d] = the tile's slices whose key has the lowest digit d; the same numbers of the
+   * later passes, behind them, become 0. `rows` has the row numbers of all tables, one after another.
+   */
+  countDigits: {
+    buffers: [words("rows"), words("parts"), counters],
+    scalars: [
+      word("slices"),
+      word("partCount"),
+      word("tileLength"),
+      word("digitBits"),
+      /** Passes of the sort. */
+      word("passes"),
+    ],
+    unit: "tiles",
+  },
+  /**
+   * One pass: keys with the numbers of their slices (within their table) to where their digit belongs, and counts the next
+   * digit there. Pass 0 takes them from `rows` and does not read `from`.
+   */
+  sortPass: {
+    buffers: [words("rows"), words("parts"), pairs("from", "read"), counters, pairs("to", "write")],
+    scalars: [
+      word("slices"),
+      word("partCount"),
+      word("tileLength"),
+      word("digitBits"),
+      word("pass"),
+      /** 1: there is another one. */
+      word("next"),
+    ],
+    unit: "tiles",
+  },
+  /** counters[tile] = keys of the tile that are not the one before. */
+  countRows: {
+    buffers: [pairs("sorted", "read"), counters],
+    scalars: [word("slices"), word("tileLength")],
+    unit: "tiles",
+  },
+  /**
+   * `order` and `rowGroups` as the rows kernels take them. `lazy` 1: the groups' words come from `behind`, one for each
+   * slice in the order of `rows`.
+   */
+  writeGroups: {
+    buffers: [
+      pairs("sorted", "read"),
+      words("parts"),
+      words("behind"),
+      counters,
+      words("order", "write"),
+      words("rowGroups", "write"),
+    ],
+    scalars: [word("slices"), word("partCount"), word("tileLength"), word("lazy")],
+    unit: "tiles",
+  },
+  /** All of that at once, by one workgroup. One unit. */
+  groupSlices: {
+    buffers: [
+      words("rows"),
+      words("parts"),
+      words("behind"),
+      pairs("even", "readWrite"),
+      pairs("odd", "readWrite"),
+      words("order", "write"),
+      words("rowGroups", "write"),
+    ],
+    scalars: [word("slices"), word("partCount"), word("digitBits"), word("passes"), word("lazy")],
+    unit: "launches",
+  },
   /** Averages of tables. Ranges as in `adagradDense`; accumulator, gradient and clip are not read. */
   ema: {
     buffers: [elements("variable", "readWrite"), elements("average", "readWrite"), words("ranges")],
@@ -214,3 +320,9 @@ export const gpuKernels = {
 
 /** The name of a kernel. */
 export type GpuKernelName = keyof typeof gpuKernels;
+
+/** Whether a kernel works on elements, so that there is one for each dtype; those on words alone are the same for all. */
+export function hasElements(kernel: GpuKernelName): boolean {
+  const { buffers, scalars }: GpuKernel = gpuKernels[kernel];
+  return buffers.some(({ holds }) => holds === "elements") || scalars.some(({ type }) => type === "element");
+}

@@ -10,6 +10,7 @@ import {
 import { arraysOf } from "../execute/device-arrays.js";
 import { Arrays } from "./arrays.js";
 import { clippingOf } from "./clipping.js";
+import { GradientTensors } from "./gradient-tensors.js";
 import { Scalars } from "./scalars.js";
 import { hostTensor, type StagedSlices, stageSlices } from "./slices.js";
 import type { Tf, TfTensor } from "./tf.js";
@@ -41,6 +42,7 @@ export class TfjsAccelerator implements Accelerator {
   readonly #tf: Tf;
   readonly #host: HostMemory;
   readonly #arrays: Arrays;
+  readonly #tensors: GradientTensors;
   readonly #addsInOrder: boolean;
   /** The global norm of the last launch, until `settled` takes it. */
   #norm: number | undefined;
@@ -52,6 +54,7 @@ export class TfjsAccelerator implements Accelerator {
     this.#tf = tf;
     this.#host = host;
     this.#arrays = new Arrays(tf, host, makeArray);
+    this.#tensors = new GradientTensors(tf);
     this.description = description;
     this.isSoftware = isSoftware;
     this.lost = lost;
@@ -86,6 +89,12 @@ export class TfjsAccelerator implements Accelerator {
     for (const update of updates) {
       for (const { memory, offset, shape } of arraysIn(update)) this.#arrays.ensure(memory, offset, shape);
     }
+  }
+
+  /** Norms are taken on the host, for the bits of the CPU. */
+  takesTensors(plan: StepPlan): boolean {
+    const { kind } = plan.clip;
+    return kind !== "norm" && kind !== "globalNorm" && this.#tensors.haveAll(plan);
   }
 
   launch(plan: StepPlan): void {
@@ -158,36 +167,41 @@ export class TfjsAccelerator implements Accelerator {
     this.#arrays.clear();
   }
 
-  #step({ updates, clip, average }: StepPlan, scalars: Scalars): void {
+  #step(plan: StepPlan, scalars: Scalars): void {
     const tf = this.#tf;
+    const { updates, clip } = plan;
     const { clipOf, globalNorm } = clippingOf(tf, clip, updates, this.#host, scalars);
     for (const update of updates) {
       const context = { tf, scalars, update, clip: clipOf(update) };
       for (const segment of update.segments) {
         if (segment.count === 0 || segment.gradient.kind === "none") continue;
         tf.tidy(() => {
-          this.#updateSegment(context, segment, average);
+          this.#updateSegment(context, segment, plan);
         });
       }
     }
     this.#norm = globalNorm;
   }
 
-  #stage(context: UpdateContext, segment: SegmentPlan): Staged {
+  #stage(context: UpdateContext, segment: SegmentPlan, plan: StepPlan): Staged {
     const { memory, count, gradient } = segment;
     if (gradient.kind === "dense") {
-      return { dense: hostTensor(this.#tf, this.#host, memory, gradient.offset, [count]) };
+      const { offset } = gradient;
+      const given = this.#tensors.at(plan, memory, offset);
+      return { dense: given ?? hostTensor(this.#tf, this.#host, memory, offset, [count]) };
     }
     if (gradient.kind === "none" || gradient.count === 0) return undefined;
+    const given = this.#tensors.at(plan, memory, gradient.values);
     return {
-      slices: stageSlices(this.#tf, this.#host, context, segment, gradient, this.#addsInOrder),
+      slices: stageSlices(this.#tf, this.#host, context, segment, gradient, given, this.#addsInOrder),
     };
   }
 
-  #updateSegment(context: UpdateContext, segment: SegmentPlan, average: StepPlan["average"]): void {
+  #updateSegment(context: UpdateContext, segment: SegmentPlan, plan: StepPlan): void {
     const { tf, scalars } = context;
+    const { average } = plan;
     const { memory } = segment;
-    const gradient = this.#stage(context, segment);
+    const gradient = this.#stage(context, segment, plan);
     const variable = this.#arrays.current(memory, segment.variable);
     // A table of which no row is named still has its average taken.
     if (gradient !== undefined) {

@@ -1,5 +1,5 @@
 /// <reference types="@webgpu/types" />
-import type { Command, GpuBuffer } from "../backend/contract.js";
+import type { Command, GpuBuffer, TensorCopy } from "../backend/contract.js";
 import { WebGpuBackend } from "../webgpu/backend.js";
 import type { SharedDevice } from "../webgpu/device.js";
 import type { Tf, TfTensor } from "./tf.js";
@@ -14,14 +14,14 @@ export interface TfWebGpuBackend {
   /** What is known of the values of tensors, by their `dataId`. */
   readonly tensorMap: {
     has(dataId: object): boolean;
-    get(dataId: object): { values: ArrayLike<number> | null };
+    get(dataId: object): {
+      values: ArrayLike<number> | null;
+      /** Where the values are on the device; null while they are not. A texture, too. */
+      readonly resource?: GPUBuffer | GPUTexture | null;
+      /** Whether the resource is not of tfjs: its owner may write it. */
+      readonly external?: boolean;
+    };
   };
-}
-
-/** A tensor of tfjs-backend-webgpu. */
-interface SharedTensor extends TfTensor {
-  readonly dataId: object;
-  readonly isDisposed: boolean;
 }
 
 /**
@@ -34,7 +34,7 @@ export class SharingBackend extends WebGpuBackend {
   readonly #backend: TfWebGpuBackend;
   readonly #device: GPUDevice;
   /** The tensors that were given away over each buffer. */
-  readonly #tensors = new Map<GpuBuffer, SharedTensor[]>();
+  readonly #tensors = new Map<GpuBuffer, TfTensor[]>();
 
   constructor(shared: SharedDevice, tf: Tf, backend: TfWebGpuBackend, name: string) {
     super(shared, `WebGPU, the device of ${name}`);
@@ -62,10 +62,24 @@ export class SharingBackend extends WebGpuBackend {
     const handle = this.handleOf(buffer);
     // tfjs reads as much as the buffer's size: without the padding that our kernels have at the end.
     if (handle.size !== elements * 4) Object.defineProperty(handle, "size", { value: elements * 4 });
-    const tensor = this.#tf.tensor({ buffer: handle, zeroCopy: true }, [...shape], "float32") as SharedTensor;
+    const tensor = this.#tf.tensor({ buffer: handle, zeroCopy: true }, [...shape], "float32");
     const living = (this.#tensors.get(buffer) ?? []).filter(({ isDisposed }) => !isDisposed);
     this.#tensors.set(buffer, [...living, tensor]);
     return tensor;
+  }
+
+  hasTensor(tensor: object): boolean {
+    return this.#bufferOf(tensor) !== undefined;
+  }
+
+  copyTensors(copies: readonly TensorCopy[]): void {
+    this.#inOrder(() => {
+      const encoder = this.#device.createCommandEncoder();
+      for (const { tensor, from, bytes, buffer, offset } of copies) {
+        encoder.copyBufferToBuffer(this.#bufferOf(tensor)!, from, this.handleOf(buffer), offset, bytes);
+      }
+      this.#device.queue.submit([encoder.finish()]);
+    });
   }
 
   override free(buffer: GpuBuffer): void {
@@ -78,6 +92,17 @@ export class SharingBackend extends WebGpuBackend {
     for (const tensors of this.#tensors.values()) this.#end(tensors);
     this.#tensors.clear();
     await super.close();
+  }
+
+  /** The buffer of tfjs that has a tensor's values, which do not change; undefined when there is none. */
+  #bufferOf(tensor: object): GPUBuffer | undefined {
+    const { tensorMap } = this.#backend;
+    const { dataId, isDisposed, size } = tensor as TfTensor;
+    if (isDisposed || !tensorMap.has(dataId)) return undefined;
+    const { resource, external } = tensorMap.get(dataId);
+    // Of a texture there is no size, and buffers of ours, which steps write, are not tfjs' own.
+    if (external || !resource || !("size" in resource) || resource.size < size * 4) return undefined;
+    return resource;
   }
 
   /** Does something to the device after what tfjs has recorded; errors of ours are not taken for the application's. */
@@ -102,7 +127,7 @@ export class SharingBackend extends WebGpuBackend {
   }
 
   /** tfjs keeps the values of a tensor that it has read once. */
-  #forget(tensors: readonly SharedTensor[]): void {
+  #forget(tensors: readonly TfTensor[]): void {
     const { tensorMap } = this.#backend;
     for (const { dataId, isDisposed } of tensors) {
       if (!isDisposed && tensorMap.has(dataId)) tensorMap.get(dataId).values = null;
@@ -110,7 +135,7 @@ export class SharingBackend extends WebGpuBackend {
   }
 
   /** Tensors over a buffer that goes: a disposed one throws when it is used, a buffer that is gone does not. */
-  #end(tensors: readonly SharedTensor[] = []): void {
+  #end(tensors: readonly TfTensor[] = []): void {
     if (tensors.length === 0) return;
     this.#submitOfTf();
     for (const tensor of tensors) if (!tensor.isDisposed) tensor.dispose();

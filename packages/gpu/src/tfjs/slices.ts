@@ -27,17 +27,24 @@ export function hostTensor(
   return tf.tensor(new Float32Array(copy.buffer), shape, "float32");
 }
 
-/** @param inOrder - whether `scatterND` adds in list order */
+/**
+ * @param given - a tensor with the values, where there is one
+ * @param inOrder - whether `scatterND` adds in list order
+ */
 export function stageSlices(
   tf: Tf,
   host: HostMemory,
   { update: { rowSize }, scalars }: Pick<UpdateContext, "update" | "scalars">,
   { memory }: SegmentPlan,
   gradient: Extract<SegmentPlan["gradient"], { kind: "slices" }>,
+  given: TfTensor | undefined,
   inOrder: boolean,
 ): StagedSlices {
   const { count } = gradient;
-  const values = hostTensor(tf, host, memory, gradient.values, [count, rowSize]);
+  const values =
+    given === undefined
+      ? hostTensor(tf, host, memory, gradient.values, [count, rowSize])
+      : tf.reshape(given, [count, rowSize]);
   const indices = new Uint32Array(host.bytes(memory, gradient.indices, count * 4).slice().buffer);
   const rowGroups = groupRows(indices);
   const rowCount = rowGroups.groups.length / ROW_GROUP_WORDS;

@@ -1,7 +1,9 @@
 /** A tensor of tfjs, as far as it is used here. */
 export interface TfTensor {
+  readonly dataId: object;
   readonly shape: readonly number[];
   readonly size: number;
+  readonly isDisposed: boolean;
   data(): Promise<ArrayLike<number>>;
   dispose(): void;
 }
@@ -10,6 +12,11 @@ export interface TfTensor {
 export interface GpuData {
   readonly buffer: object;
   readonly zeroCopy: true;
+}
+
+/** By the `dataId` of tensors. */
+interface TensorInfos {
+  get(dataId: object): { readonly backend: unknown } | undefined;
 }
 
 type Unary = (x: TfTensor) => TfTensor;
@@ -23,6 +30,8 @@ export interface Tf {
   ready(): Promise<unknown>;
   getBackend(): string;
   backend(): unknown;
+  /** Where the values of tensors are. Without it, tensors of the application are not looked at. */
+  engine?(): { readonly state: { readonly tensorInfo: TensorInfos } };
   tidy<T>(body: () => T): T;
   keep(tensor: TfTensor): TfTensor;
   tensor(values: Float32Array | Int32Array | GpuData, shape: number[], dtype: "float32" | "int32"): TfTensor;
@@ -44,7 +53,7 @@ export interface Tf {
   tensorScatterUpdate(x: TfTensor, indices: TfTensor, updates: TfTensor): TfTensor;
 }
 
-const functions: readonly (keyof Tf)[] = [
+const functions: readonly Exclude<keyof Tf, "engine">[] = [
   "ready",
   "getBackend",
   "backend",
@@ -83,7 +92,8 @@ export function asTf(given: object | undefined): Tf | string {
 }
 
 function usedOf(tf: Tf): Tf {
-  return Object.fromEntries(functions.map((name) => [name, tf[name].bind(tf)])) as unknown as Tf;
+  const names = typeof tf.engine === "function" ? ([...functions, "engine"] as const) : functions;
+  return Object.fromEntries(names.map((name) => [name, tf[name]!.bind(tf)])) as unknown as Tf;
 }
 
 function missingOf(given: object): string[] {

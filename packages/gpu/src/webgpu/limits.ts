@@ -3,6 +3,7 @@ import { ALIGNMENT } from "../backend/contract.js";
 import { gpuKernels } from "../kernels/table.js";
 import { SCALARS_BYTES } from "./pipelines.js";
 import { LANES } from "./shaders/common.js";
+import { SORT_BYTES } from "./shaders/groups.js";
 
 const storageBuffers = Math.max(...Object.values(gpuKernels).map(({ buffers }) => buffers.length));
 
@@ -11,8 +12,7 @@ const needed: readonly (readonly [keyof GPUSupportedLimits, "least" | "most", nu
   ["maxStorageBuffersPerShaderStage", "least", storageBuffers],
   ["maxComputeInvocationsPerWorkgroup", "least", LANES],
   ["maxComputeWorkgroupSizeX", "least", LANES],
-  /** Two numbers of each lane. */
-  ["maxComputeWorkgroupStorageSize", "least", LANES * 8],
+  ["maxComputeWorkgroupStorageSize", "least", SORT_BYTES],
   ["maxComputeWorkgroupsPerDimension", "least", 65_535],
   ["maxDynamicUniformBuffersPerPipelineLayout", "least", 1],
   ["minStorageBufferOffsetAlignment", "most", ALIGNMENT],

@@ -2,6 +2,7 @@
 import { type GpuKernelName, gpuKernels } from "../kernels/table.js";
 import { declarations, type Shader } from "./shaders/common.js";
 import { adagradDense, ema } from "./shaders/dense.js";
+import { countDigits, countRows, groupSlices, sortPass, writeGroups } from "./shaders/groups.js";
 import { copy, fill, gather } from "./shaders/moves.js";
 import { clipScalars, sumSquares } from "./shaders/norms.js";
 import { adagradRows, catchUp } from "./shaders/rows.js";
@@ -14,6 +15,11 @@ const shaders: Readonly<Record<GpuKernelName, Shader>> = {
   rowwiseDense,
   adagradRows,
   rowwiseRows,
+  countDigits,
+  sortPass,
+  countRows,
+  writeGroups,
+  groupSlices,
   ema,
   catchUp,
   gather,

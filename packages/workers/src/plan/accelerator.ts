@@ -36,6 +36,11 @@ export interface Accelerator {
    * missed (`behind`), and the caller notes that they have it.
    */
   launch(plan: StepPlan, lasting?: boolean): void;
+  /**
+   * For a device that the application's tfjs computes on: whether `launch` takes a plan while gradients of it are on their
+   * way to the host (`plan.arriving`), from their tensors. The answer is for this turn of the event loop.
+   */
+  takesTensors?(plan: StepPlan): boolean;
   /** Resolves when everything launched has ended, with the global norm of the last step that clips by one. */
   settled(): Promise<{ readonly globalNorm?: number }>;
   /** The host has written, or may write, an array. */

@@ -125,6 +125,18 @@ export interface StepPlan {
    * kept of them after it is copied.
    */
   readonly alike?: object | undefined;
+  /** Some of its gradients, where they are still on their way to the host. */
+  readonly arriving?: ArrivingGradients | undefined;
+}
+
+/** Gradients of a step that tensors of the application's tfjs hold. */
+export interface ArrivingGradients {
+  /** Whether their values are where the plan says. Until then the host must not read them. */
+  readonly isHere: boolean;
+  /** Resolves when they are; rejects when they cannot be had. */
+  readonly arrived: Promise<void>;
+  /** The tensor whose values belong at a place of the host: it has them now, and as long as the step runs. */
+  tensorAt(memory: number, offset: number): object | undefined;
 }
 
 /** What a completed step reports. */

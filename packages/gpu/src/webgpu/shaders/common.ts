@@ -16,14 +16,22 @@ export interface Shader {
 /** The declarations of a kernel's buffers and scalars, from the table. `count` is the command's. */
 export function declarations(name: GpuKernelName, byFours: boolean): string {
   const { buffers, scalars } = gpuKernels[name];
-  const types = { elements: byFours ? "vec4f" : "f32", words: "u32", partials: "vec2f" };
+  const types = {
+    elements: byFours ? "vec4f" : "f32",
+    words: "u32",
+    partials: "vec2f",
+    pairs: "vec2u",
+    counters: "atomic<u32>",
+  };
   const lines = buffers.map(({ name: buffer, holds, access }, i) => {
     // The clip slots are read one number at a time.
     const type = buffer === "clips" ? "f32" : types[holds];
     const mode = access === "read" ? "read" : "read_write";
     return `@group(0) @binding(${i}) var<storage, ${mode}> ${shaderName(buffer)}: array<${type}>;`;
   });
-  const fields = scalars.map((scalar) => `${scalar.name}: ${scalar.type === "word" ? "u32" : "f32"},`);
+  const fields = scalars.map(
+    (scalar) => `${shaderName(scalar.name)}: ${scalar.type === "word" ? "u32" : "f32"},`,
+  );
   return [
     ...lines,
     `struct Scalars { count: u32, ${fields.join(" ")} }`,
@@ -31,9 +39,11 @@ export function declarations(name: GpuKernelName, byFours: boolean): string {
   ].join("\n");
 }
 
-/** `target` is a word that WGSL keeps for itself. */
+/** Words that WGSL keeps for itself. */
+const kept = new Set(["target", "from", "pass"]);
+
 function shaderName(name: string): string {
-  return name === "target" ? "target_" : name;
+  return kept.has(name) ? `${name}_` : name;
 }
 
 /** The range of a tile: the last one whose first tile is not above it. */
@@ -96,6 +106,49 @@ fn storeUpdated(variableAt: u32, averageAt: u32, value: f32, before: f32) {
     if (scalars.emaKind == 2u) { next = mean; }
   }
   variable[variableAt] = next;
+}`;
+
+/**
+ * For the rows kernels: the rows that are named, whose number only the device knows, by the headers of the launch's parts.
+ * `accumulatorAt` is that of the row's first accumulator element where a row has so many of them.
+ */
+export const namedRows = /* wgsl */ `
+struct NamedRow {
+  first: u32, end: u32, word: u32,
+  variableAt: u32, accumulatorAt: u32, valuesAt: u32, averageAt: u32,
+  a: f32, b: f32,
+}
+
+fn firstEntry() -> u32 { return rowGroups[scalars.firstPart * 8u]; }
+
+fn rowCount() -> u32 {
+  return rowGroups[(scalars.firstPart + scalars.partCount) * 8u - 7u] - firstEntry();
+}
+
+fn namedRow(index: u32, accumulators: u32) -> NamedRow {
+  let entry = firstEntry() + index;
+  // The last part that does not begin after it; one without groups begins where the next one does.
+  var low = 0u;
+  var high = scalars.partCount;
+  while (high - low > 1u) {
+    let middle = (low + high) / 2u;
+    if (rowGroups[(scalars.firstPart + middle) * 8u] <= entry) { low = middle; } else { high = middle; }
+  }
+  let header = (scalars.firstPart + low) * 8u;
+  let at = entry * 4u;
+  let row = rowGroups[at];
+  let slot = rowGroups[header + 3u] * 4u;
+  return NamedRow(
+    rowGroups[at + 1u],
+    rowGroups[at + 2u],
+    rowGroups[at + 3u],
+    rowGroups[header + 4u] + row * scalars.rowSize,
+    rowGroups[header + 5u] + row * accumulators,
+    rowGroups[header + 6u],
+    rowGroups[header + 7u] + row * scalars.rowSize,
+    clips[slot],
+    clips[slot + 1u],
+  );
 }`;
 
 /**

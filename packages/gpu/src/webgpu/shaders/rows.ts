@@ -1,4 +1,4 @@
-import { clipping, LANES, lazyAverages, lazyRows, type Shader } from "./common.js";
+import { clipping, LANES, lazyAverages, lazyRows, namedRows, type Shader } from "./common.js";
 
 /** One lane for each element of a row. */
 export const adagradRows: Shader = {
@@ -6,30 +6,28 @@ export const adagradRows: Shader = {
   code: /* wgsl */ `
 ${clipping("f32")}
 ${lazyRows}
+${namedRows}
 
 @compute @workgroup_size(${LANES})
 fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
   let rowSize = scalars.rowSize;
-  let items = scalars.count * rowSize;
-  let a = clips[scalars.clip * 4u];
-  let b = clips[scalars.clip * 4u + 1u];
+  let items = rowCount() * rowSize;
   for (var item = id.x; item < items; item += groups.x * ${LANES}u) {
-    let named = (item / rowSize) * 4u;
+    let row = namedRow(item / rowSize, rowSize);
     let column = item % rowSize;
-    let at = rowGroups[named] * rowSize + column;
-    let end = rowGroups[named + 2u];
-    var sum = accumulator[scalars.accumulatorOffset + at];
+    let accumulatorAt = row.accumulatorAt + column;
+    var sum = accumulator[accumulatorAt];
     var g = 0.0;
-    for (var i = rowGroups[named + 1u]; i < end; i++) {
-      let value = clipped(values[scalars.valuesOffset + order[i] * rowSize + column], a, b);
+    for (var i = row.first; i < row.end; i++) {
+      let value = clipped(values[row.valuesAt + order[i] * rowSize + column], row.a, row.b);
       g = g + value;
       if (scalars.perRow == 0u) { sum = sum + value * value; }
     }
     if (scalars.perRow != 0u) { sum = sum + g * g; }
-    accumulator[scalars.accumulatorOffset + at] = sum;
-    let variableAt = scalars.variableOffset + at;
-    let averageAt = scalars.averageOffset + at;
-    let old = beforeUpdate(variableAt, averageAt, rowGroups[named + 3u]);
+    accumulator[accumulatorAt] = sum;
+    let variableAt = row.variableAt + column;
+    let averageAt = row.averageAt + column;
+    let old = beforeUpdate(variableAt, averageAt, row.word);
     let next = old.value - (scalars.learningRate * g) / sqrt(sum + scalars.epsilon);
     storeUpdated(variableAt, averageAt, next, old.mean);
   }

@@ -1,4 +1,4 @@
-import { clipping, doubleSingle, lazyRows, rangeOf, type Shader, workgroupSum } from "./common.js";
+import { clipping, doubleSingle, lazyRows, namedRows, rangeOf, type Shader, workgroupSum } from "./common.js";
 
 /** Lanes that share a row. */
 const LANES = 64;
@@ -100,51 +100,52 @@ ${doubleSingle}
 ${workgroupSum(LANES)}
 ${meanOf}
 ${lazyRows}
+${namedRows}
 
 /** An element of a row after its accumulator. */
-fn updateAt(at: u32, word: u32, g: f32, root: f32) {
-  let old = beforeUpdate(scalars.variableOffset + at, scalars.averageOffset + at, word);
+fn updateAt(row: NamedRow, column: u32, g: f32, root: f32) {
+  let variableAt = row.variableAt + column;
+  let averageAt = row.averageAt + column;
+  let old = beforeUpdate(variableAt, averageAt, row.word);
   let next = old.value - (scalars.learningRate * g) / root;
-  storeUpdated(scalars.variableOffset + at, scalars.averageOffset + at, next, old.mean);
+  storeUpdated(variableAt, averageAt, next, old.mean);
 }
 
-/** A column of the sum of the clipped slices [first, end), in list order from +0. */
-fn summed(first: u32, end: u32, column: u32) -> f32 {
-  let a = clips[scalars.clip * 4u];
-  let b = clips[scalars.clip * 4u + 1u];
+/** A column of the sum of the row's clipped slices [first, end), in list order from +0. */
+fn summed(row: NamedRow, first: u32, end: u32, column: u32) -> f32 {
   var g = 0.0;
   for (var i = first; i < end; i++) {
-    g = g + clipped(values[scalars.valuesOffset + order[i] * scalars.rowSize + column], a, b);
+    g = g + clipped(values[row.valuesAt + order[i] * scalars.rowSize + column], row.a, row.b);
   }
   return g;
 }
 
-fn shortMeanSquare(first: u32, end: u32) -> f32 {
+fn shortMeanSquare(row: NamedRow, first: u32, end: u32) -> f32 {
   var squares = vec2f(0.0, 0.0);
   for (var column = 0u; column < scalars.rowSize; column++) {
-    squares = sumOf(squares, square(summed(first, end, column)));
+    squares = sumOf(squares, square(summed(row, first, end, column)));
   }
   return meanOf(squares, scalars.rowSize);
 }
 
-fn shortRow(row: u32, first: u32, end: u32, word: u32) {
-  var sum = accumulator[scalars.accumulatorOffset + row];
+fn shortRow(row: NamedRow) {
+  var sum = accumulator[row.accumulatorAt];
   if (scalars.perRow == 0u) {
-    for (var i = first; i < end; i++) { sum = sum + shortMeanSquare(i, i + 1u); }
+    for (var i = row.first; i < row.end; i++) { sum = sum + shortMeanSquare(row, i, i + 1u); }
   } else {
-    sum = sum + shortMeanSquare(first, end);
+    sum = sum + shortMeanSquare(row, row.first, row.end);
   }
-  accumulator[scalars.accumulatorOffset + row] = sum;
+  accumulator[row.accumulatorAt] = sum;
   let root = sqrt(sum + scalars.epsilon);
   for (var column = 0u; column < scalars.rowSize; column++) {
-    updateAt(row * scalars.rowSize + column, word, summed(first, end, column), root);
+    updateAt(row, column, summed(row, row.first, row.end, column), root);
   }
 }
 
-fn meanSquare(first: u32, end: u32, lane: u32) -> f32 {
+fn meanSquare(row: NamedRow, first: u32, end: u32, lane: u32) -> f32 {
   var squares = vec2f(0.0, 0.0);
   for (var column = lane; column < scalars.rowSize; column += ${LANES}u) {
-    squares = sumOf(squares, square(summed(first, end, column)));
+    squares = sumOf(squares, square(summed(row, first, end, column)));
   }
   return meanOf(workgroupSum(squares, lane), scalars.rowSize);
 }
@@ -152,29 +153,26 @@ fn meanSquare(first: u32, end: u32, lane: u32) -> f32 {
 @compute @workgroup_size(${LANES})
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u,
         @builtin(local_invocation_index) lane: u32) {
+  let count = rowCount();
   if (scalars.rowSize <= ${SHORT_ROW}u) {
-    for (var index = group.x * ${LANES}u + lane; index < scalars.count; index += groups.x * ${LANES}u) {
-      let at = index * 4u;
-      shortRow(rowGroups[at], rowGroups[at + 1u], rowGroups[at + 2u], rowGroups[at + 3u]);
+    for (var index = group.x * ${LANES}u + lane; index < count; index += groups.x * ${LANES}u) {
+      shortRow(namedRow(index, 1u));
     }
     return;
   }
-  for (var index = group.x; index < scalars.count; index += groups.x) {
-    let row = rowGroups[index * 4u];
-    let first = rowGroups[index * 4u + 1u];
-    let end = rowGroups[index * 4u + 2u];
-    let word = rowGroups[index * 4u + 3u];
-    var sum = accumulator[scalars.accumulatorOffset + row];
+  for (var index = group.x; index < count; index += groups.x) {
+    let row = namedRow(index, 1u);
+    var sum = accumulator[row.accumulatorAt];
     if (scalars.perRow == 0u) {
-      for (var i = first; i < end; i++) { sum = sum + meanSquare(i, i + 1u, lane); }
+      for (var i = row.first; i < row.end; i++) { sum = sum + meanSquare(row, i, i + 1u, lane); }
     } else {
-      sum = sum + meanSquare(first, end, lane);
+      sum = sum + meanSquare(row, row.first, row.end, lane);
     }
     storageBarrier();
-    if (lane == 0u) { accumulator[scalars.accumulatorOffset + row] = sum; }
+    if (lane == 0u) { accumulator[row.accumulatorAt] = sum; }
     let root = sqrt(sum + scalars.epsilon);
     for (var column = lane; column < scalars.rowSize; column += ${LANES}u) {
-      updateAt(row * scalars.rowSize + column, word, summed(first, end, column), root);
+      updateAt(row, column, summed(row, row.first, row.end, column), root);
     }
   }
 }`,
