@@ -99,19 +99,23 @@ export function describeChanges(
       "global norm": { globalClipnorm: 0.5 },
     };
 
-    describe.each(Object.entries(kinds))("%s", (_, options) => {
-      test.each(Object.entries(changes))("%s", async (_, change) => {
-        const twins = twinsOf(1, options);
-        await all(twins);
-        await all(twins);
-        await change(twins, 1, 4);
-        await all(twins);
-        await all(twins);
-        await change(twins, 0, 2);
-        await all(twins);
-        twins.dispose();
-      });
-    });
+    // Devices that pretend take longer; what they keep is of all kinds in the sequences below.
+    describe.each(Object.entries(kinds).filter(([kind]) => sync || kind === "clipnorm and averages"))(
+      "%s",
+      (_, options) => {
+        test.each(Object.entries(changes))("%s", async (_, change) => {
+          const twins = twinsOf(1, options);
+          await all(twins);
+          await all(twins);
+          await change(twins, 1, 4);
+          await all(twins);
+          await all(twins);
+          await change(twins, 0, 2);
+          await all(twins);
+          twins.dispose();
+        });
+      },
+    );
 
     test("slices and gradients of every form take turns", async () => {
       const twins = twinsOf(2, averages);

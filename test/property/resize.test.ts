@@ -1,6 +1,9 @@
+import { MemoryExhaustedError } from "@shardgrad/core";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import { thrownBy } from "../support/outcome.js";
 import { variedRuntimes } from "../support/runtimes.js";
+import { expectSameState } from "../support/state.js";
 import { Twin } from "../support/twin.js";
 import { dtype, exactOptions, Filler, mode, palette, seed } from "./arbitraries.js";
 
@@ -39,7 +42,14 @@ describe.each(variedRuntimes())("$name", ({ runtime }) => {
             } else {
               const slices = step.kind === "slices" && oracle().shape[0]! > 0;
               const gradient = slices ? filler.slices(oracle(), step.count) : filler.dense(oracle());
-              await twin.step([gradient], { mode: step.mode });
+              const before = twin.state();
+              const failed = await thrownBy(() => twin.step([gradient], { mode: step.mode }));
+              if (failed instanceof MemoryExhaustedError) {
+                // Rare: such small memories have the room for a gradient, but not in one piece. Then nothing has changed.
+                expectSameState(twin.state(), before, `${i}, no room`);
+                return twin.dispose();
+              }
+              if (failed !== undefined) throw failed;
             }
             twin.expectSame(`${i}, ${step.kind}`);
             expect(twin.variables[0]!.shape).toEqual(oracle().shape);

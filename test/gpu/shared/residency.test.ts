@@ -1,4 +1,11 @@
-import { Adagrad, type Runtime, StaleValuesError, Variable } from "@shardgrad/core";
+import {
+  Adagrad,
+  Optimizer,
+  type Runtime,
+  StaleValuesError,
+  type StepGradient,
+  Variable,
+} from "@shardgrad/core";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { Random } from "../../support/random.js";
 import { expectSameBits } from "../../support/state.js";
@@ -94,6 +101,36 @@ describe(`variables that live on a device (${kind})`, () => {
     await optimizers[1]!.applyGradients([[[1, 1], weights]]);
     expect(devices).toEqual(["inline"]);
     expect(weights.data.length).toBe(2);
+  });
+
+  test("so does one that updates in JavaScript; its synchronous step is refused before", async () => {
+    class Adding extends Optimizer {
+      override updateStep(gradient: StepGradient, { data }: Variable): void {
+        (gradient as Float32Array).forEach((value, i) => {
+          data[i]! += value;
+        });
+      }
+    }
+    for (const options of [{}, { clipvalue: 5 }, { useEma: true }]) {
+      const weights = new Variable([1, 2], { runtime });
+      const kernels = new Adagrad({ learningRate: 1, initialAccumulatorValue: 0, epsilon: 0, runtime });
+      const adding = new Adding({ ...options, runtime });
+      await adding.applyGradients([[[1, 1], weights]]);
+      await kernels.applyGradients([[[1, 1], weights]]);
+      expect(() => adding.applyGradientsSync([[[1, 1], weights]])).toThrow(StaleValuesError);
+      await adding.applyGradients([[[1, 1], weights]]);
+      expect([...weights.data]).toEqual([2, 3]);
+      expect(adding.iterations).toBe(2);
+    }
+  });
+
+  test("the first step of an optimizer whose averages begin as values that are there", async () => {
+    const weights = new Variable([1, 2], { runtime });
+    const first = new Adagrad({ learningRate: 1, initialAccumulatorValue: 0, epsilon: 0, runtime });
+    await first.applyGradients([[[1, 1], weights]]);
+    const second = new Adagrad({ learningRate: 1, useEma: true, emaMomentum: 0.5, runtime });
+    await second.applyGradients([[[0, 0], weights]]);
+    expect(await second.averages[0]!.read()).toEqual(Float32Array.of(0, 1));
   });
 
   test("after close everything is on the host", async () => {

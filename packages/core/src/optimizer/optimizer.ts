@@ -19,6 +19,7 @@ import { catchUpAtLast } from "../variable/last-catch-up.js";
 import type { Variable } from "../variable/variable.js";
 import { checkApplyOptions } from "./apply-options.js";
 import { OptimizerAttributes, optimizerState } from "./attributes.js";
+import { bringHome } from "./away.js";
 import { type BegunStep, beginStep, type StepCall, type StepHooks } from "./begin.js";
 import { type OptimizerConfig, optionsFromConfig } from "./config.js";
 import { driveAsync, driveSync } from "./drive.js";
@@ -140,6 +141,9 @@ export abstract class Optimizer extends OptimizerAttributes {
     const internals = internalsOf(call.runtime);
     state.pending++;
     const perform = async (ready: StepCall) => {
+      // Averages begin as the values.
+      const coming = state.built ? undefined : bringHome(ready.list.map(([, variable]) => variable));
+      if (coming !== undefined) await coming;
       const step: BegunStep = beginStep(ready, state, this.#hooks);
       const work = performStep(step.prepared, internals);
       step.end(await driveAsync(work, internals).catch(step.fail));

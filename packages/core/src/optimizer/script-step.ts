@@ -3,6 +3,7 @@ import { UpdateStepError } from "../errors/index.js";
 import type { CheckedPair } from "../gradients/pairs.js";
 import { variableInternals } from "../variable/internals.js";
 import { writeNow } from "../variable/writes.js";
+import { isAway } from "./away.js";
 import { catchUp } from "./catch-up.js";
 import { averaged, execute, updatePlan } from "./kernel-step.js";
 import { onlySegment, type Staging } from "./staging.js";
@@ -20,7 +21,8 @@ export function* scriptStep(
   }
   yield* catchUp(step);
   let outcome: StepOutcome = { device: "inline" };
-  if (step.clip.kind !== "none") {
+  // Values that another optimizer has left on a device come home with a plan, too.
+  if (step.clip.kind !== "none" || step.pairs.some(({ variable }) => isAway(variable))) {
     const updates = step.pairs.map(({ variable }, i) => updatePlan(step, variable, [staged[i]!], "clip"));
     const elements = step.pairs.reduce((sum, { gradient }) => sum + gradient.values.length, 0);
     outcome = (yield { updates, clip: step.clip, average: null, elements })!;
