@@ -202,7 +202,7 @@ describe.skipIf(missing !== undefined)(
       twin.dispose();
     });
 
-    test("training without a way through the host: the loop of docs/gpu.md", async () => {
+    test("training without a way through the host: the loop of docs/tfjs.md", async () => {
       const cpu = new Runtime({ device: "cpu", threads: 0 });
       registerGradients(tf);
       const x = computed(new Random(6).values(12), [4, 3]);

@@ -1,6 +1,6 @@
 /**
  * A tensor of TensorFlow.js as far as steps use one: a shape, not an import, so that the tensors of any tfjs 4 fit and core
- * depends on none. Gradients may be such tensors; see docs/gpu.md.
+ * depends on none. Gradients may be such tensors; see docs/tfjs.md.
  *
  * @example
  * import { Adagrad, Variable } from "@shardgrad/core";
