@@ -19,8 +19,9 @@ const rest = fc.constantFrom([], [1], [3], [16], [2, 5], [0], [33]);
 const story = fc.array(action, { minLength: 2, maxLength: 14 });
 
 describe.each(variedRuntimes())("$name", ({ runtime }) => {
-  test("resizes and steps in any order, bit for bit", () =>
-    fc.assert(
+  test("resizes and steps in any order, bit for bit", async () => {
+    let withoutRoom = 0;
+    await fc.assert(
       fc.asyncProperty(
         fc.tuple(rows, rest, dtype),
         exactOptions,
@@ -47,6 +48,7 @@ describe.each(variedRuntimes())("$name", ({ runtime }) => {
               if (failed instanceof MemoryExhaustedError) {
                 // Rare: such small memories have the room for a gradient, but not in one piece. Then nothing has changed.
                 expectSameState(twin.state(), before, `${i}, no room`);
+                withoutRoom++;
                 return twin.dispose();
               }
               if (failed !== undefined) throw failed;
@@ -59,5 +61,7 @@ describe.each(variedRuntimes())("$name", ({ runtime }) => {
         },
       ),
       { numRuns: 60 },
-    ));
+    );
+    expect(withoutRoom).toBeLessThan(3);
+  });
 });
